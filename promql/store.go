@@ -1,0 +1,45 @@
+package promql
+
+import (
+	"context"
+
+	"github.com/count-db/count/promql/store"
+)
+
+// The interfaces to the storage below, by their public names. They live in a
+// sub-package because the other sub-packages use them and none imports its
+// parent.
+type (
+	// Store is the data that queries run on.
+	Store = store.Store
+	// SeriesSet walks the series of a Select.
+	SeriesSet = store.SeriesSet
+	// Series is one series of a set.
+	Series = store.Series
+	// Selection is a set with random access.
+	Selection = store.Selection
+	// ExemplarSeries are the exemplars of one series.
+	ExemplarSeries = store.ExemplarSeries
+	// Warnings are texts about an answer that may be incomplete.
+	Warnings = store.Warnings
+	// Consistency says how many copies a read asks for.
+	Consistency = store.Consistency
+)
+
+// The levels of consistency.
+const (
+	Quorum = store.Quorum
+	One    = store.One
+	All    = store.All
+)
+
+// ParseConsistency reads the value of the consistency parameter.
+func ParseConsistency(s string) (Consistency, error) { return store.ParseConsistency(s) }
+
+// WithConsistency sets the level for all reads under the context.
+func WithConsistency(ctx context.Context, c Consistency) context.Context {
+	return store.WithConsistency(ctx, c)
+}
+
+// ConsistencyFrom returns the level that the reads under the context ask for.
+func ConsistencyFrom(ctx context.Context) Consistency { return store.ConsistencyFrom(ctx) }

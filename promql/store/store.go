@@ -1,0 +1,89 @@
+// Package store declares what the query side needs of the storage below it.
+// It is the lowest package of promql, so that the adapter, the REST queries and
+// the reduced evaluator share one set of interfaces; package promql gives them
+// their public names. The local engine and the cluster implement them.
+package store
+
+import (
+	"context"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/internal/model"
+)
+
+// Warnings are texts for the user about an answer that may be incomplete or
+// stale. They travel beside the answer and are no errors.
+type Warnings []string
+
+// Store is the data that queries run on. All methods are safe for concurrent
+// use. Times are ms since the epoch and both bounds are inclusive. An error
+// that says that too few copies answered must come out of Select's set (Err) or
+// the call itself and is kept in the chain of what the query returns.
+type Store interface {
+	// Select returns the series that match and have samples in [mint, maxt].
+	// Series that may have none are allowed: they read empty. It returns at once;
+	// fetching goes on in the background or on the first Next, so that a query
+	// with several selectors waits for the slowest and not for the sum. The
+	// set must be closed, and the context held until then: cancelling it ends
+	// the set with an error.
+	//
+	// Read options that concern all of a request come by the context:
+	// see ConsistencyFrom.
+	Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (SeriesSet, error)
+	// LabelNames returns the sorted names of labels of the matched series that
+	// have samples in the range (a store may widen the range to whole windows).
+	// limit 0 = no limit.
+	LabelNames(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, Warnings, error)
+	// LabelValues returns the sorted values of one label, else as LabelNames.
+	LabelValues(ctx context.Context, name string, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, Warnings, error)
+	// Exemplars returns, sorted by labels, the exemplars of the series that
+	// match any one of the sets of matchers.
+	Exemplars(ctx context.Context, mint, maxt int64, sets ...[]*labels.Matcher) ([]ExemplarSeries, Warnings, error)
+}
+
+// SeriesSet walks the series of a Select in the order of labels.Compare, each
+// label set once. It belongs to one goroutine; the series it hands out do not.
+//
+// A set that can answer in any order should also implement Selection: then a
+// query evaluates its series on several cores.
+type SeriesSet interface {
+	// Next moves to the next series. It may block. False: the end, or an
+	// error.
+	Next() bool
+	// At returns the current series, which stays valid until Close.
+	At() Series
+	// Err is what ended the set, nil at its end.
+	Err() error
+	// Warnings are complete when Next has returned false or the set is a
+	// Selection.
+	Warnings() Warnings
+	// Close releases what the set holds (a snapshot, connections). No series of
+	// the set is used after it. It may be called at any time and more than once.
+	Close()
+}
+
+// Series is one series of a set.
+type Series interface {
+	Labels() labels.Labels
+	// Read fills dst (after dst.Reset) with the samples in [mint, maxt], merged,
+	// without deleted ones. It may be called repeatedly, with any ranges within
+	// those of the Select, and at the same time with other dst. Histograms in dst
+	// may be shared and are never changed by the reader.
+	Read(mint, maxt int64, dst *model.Columns) error
+}
+
+// Selection is random access to the series of a Select. Index i runs from 0 to
+// Len()-1 in the order of the labels. All methods are safe for concurrent use
+// (Read with distinct dst) until Close.
+type Selection interface {
+	Len() int
+	Labels(i int) labels.Labels
+	Read(i int, mint, maxt int64, dst *model.Columns) error
+}
+
+// ExemplarSeries are the exemplars of one series, ascending by timestamp.
+type ExemplarSeries struct {
+	Labels    labels.Labels
+	Exemplars []model.Exemplar // Ref is not filled
+}
