@@ -1,0 +1,20 @@
+package engine
+
+import "errors"
+
+// Errors that callers decide on; everything else is wrapped with what was
+// being done.
+var (
+	// ErrClosed is returned by every call on a DB that was closed.
+	ErrClosed = errors.New("storage is closed")
+	// ErrFailed marks a storage that stopped: a write or sync of the log failed,
+	// so what the disk holds is unknown. It stays until the process restarts.
+	ErrFailed = errors.New("storage has stopped after an error")
+	// ErrOverloaded is returned by Append when flushing cannot keep up and the
+	// buffer is full; the write may be retried as it is.
+	ErrOverloaded = errors.New("storage is overloaded: flushing cannot keep up")
+	// ErrSeriesLimit is returned when a new series would pass Options.MaxSeries.
+	ErrSeriesLimit = errors.New("limit of active series reached")
+	// ErrSnapshotExists is returned by Snapshot when its directory is there.
+	ErrSnapshotExists = errors.New("snapshot directory exists")
+)

@@ -1,0 +1,69 @@
+package engine
+
+import "time"
+
+// Stats are counters (since the DB was opened) and gauges of a DB.
+type Stats struct {
+	// Gauges.
+	Series          int   // in the registry
+	BufferSamples   int64 // active and frozen buffer
+	BufferBytes     int64
+	LogBytes        int64
+	LogSegments     int
+	WideFiles       int
+	SealedFiles     int
+	DayFiles        int
+	FileBytes       int64 // all files of the live set
+	FileSamples     int64 // samples in files, overwritten ones included
+	Tombstones      int
+	Exemplars       int
+	MinTime         int64 // ms, oldest and newest sample held; 0, 0 when empty
+	MaxTime         int64
+	DiskFree        uint64
+	QuarantinedFile int  // files set aside since the directory was made
+	Failed          bool // ErrFailed from now on
+
+	// Counters.
+	AppendedSamples  uint64
+	AppendedBatches  uint64
+	OutOfOrder       uint64 // samples that went to the late set
+	Overloaded       uint64 // appends refused with ErrOverloaded
+	Flushes          uint64
+	FlushFailures    uint64
+	FlushedBytes     uint64
+	Merges           uint64
+	MergedBytes      uint64
+	SealedWindows    uint64
+	SealedBytes      uint64
+	DaysBuilt        uint64
+	Deletes          uint64
+	DroppedFiles     uint64 // by retention
+	LastFlush        time.Duration
+	LastSeal         time.Duration
+	LogSyncs         uint64
+	LogAppendedBytes uint64
+
+	// Of the last start.
+	Replay ReplayStats
+}
+
+// ReplayStats say what the last start found in the log.
+type ReplayStats struct {
+	Records   uint64
+	Samples   uint64
+	Bytes     int64
+	TornBytes int64 // cut from the tail of the log
+	Gap       bool  // a record before the tail was missing or damaged (E1, C5)
+	Duration  time.Duration
+}
+
+// Identity says which disk a data directory is, for C5.
+type Identity struct {
+	// DiskID is random, made with the directory.
+	DiskID [16]byte
+	// Starts counts the opens of the directory, this one included.
+	Starts uint64
+	// Gap is set when this start found a hole in what was acknowledged: a log
+	// gap before the tail, or a file set aside.
+	Gap bool
+}
