@@ -63,13 +63,20 @@ type SeriesSet interface {
 	Close()
 }
 
+// HintLookback, ms, is how far before the mint of a Select readers may look for
+// the histogram before the first one: it tells whether that one is a counter
+// reset. There a store may return less than it has, or nothing, where more would
+// cost a round trip.
+const HintLookback = int64(5 * 60 * 1000)
+
 // Series is one series of a set.
 type Series interface {
 	Labels() labels.Labels
 	// Read fills dst (after dst.Reset) with the samples in [mint, maxt], merged,
 	// without deleted ones. It may be called repeatedly, with any ranges within
-	// those of the Select, and at the same time with other dst. Histograms in dst
-	// may be shared and are never changed by the reader.
+	// that of the Select (and HintLookback before it), and at the same time with
+	// other dst. Histograms in dst are shared and stay valid and unchanged: the
+	// reader may keep them and must not change them.
 	Read(mint, maxt int64, dst *model.Columns) error
 }
 

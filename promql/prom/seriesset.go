@@ -1,0 +1,63 @@
+package prom
+
+import (
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/count-db/count/promql/store"
+)
+
+// seriesSet shows a store's set as storage.SeriesSet.
+type seriesSet struct {
+	set        store.SeriesSet
+	mint, maxt int64
+	hints      *storage.SelectHints
+	dropST     bool // hide start timestamps
+	returned   int
+}
+
+func (s *seriesSet) Next() bool {
+	for {
+		if s.hints != nil && s.hints.Limit > 0 && s.returned >= s.hints.Limit {
+			return false
+		}
+		if !s.set.Next() {
+			return false
+		}
+		if s.hints != nil && s.hints.ShardCount > 0 &&
+			labels.StableHash(s.set.At().Labels())%s.hints.ShardCount != s.hints.ShardIndex {
+			continue
+		}
+		s.returned++
+		return true
+	}
+}
+
+func (s *seriesSet) At() storage.Series {
+	return &series{series: s.set.At(), mint: s.mint, maxt: s.maxt, dropST: s.dropST}
+}
+
+func (s *seriesSet) Err() error { return s.set.Err() }
+
+func (s *seriesSet) Warnings() annotations.Annotations { return annotationsOf(s.set.Warnings()) }
+
+// series shows one series of a store as storage.Series.
+type series struct {
+	series     store.Series
+	mint, maxt int64
+	dropST     bool
+}
+
+func (s *series) Labels() labels.Labels { return s.series.Labels() }
+
+// Iterator reuses the memory of it if it is one of ours.
+func (s *series) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	i, ok := it.(*iterator)
+	if !ok {
+		i = &iterator{}
+	}
+	i.reset(s)
+	return i
+}
