@@ -1,0 +1,137 @@
+package quorum
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/count-db/count/cluster/ring"
+)
+
+var errDown = errors.New("connection refused")
+
+func list(owners, w int, ids ...ring.NodeID) *ring.List {
+	return &ring.List{Nodes: ids, Owners: owners, W: w}
+}
+
+func TestThreeCopies(t *testing.T) {
+	var tr Tracker
+	tr.Reset([]*ring.List{list(3, 2, 1, 2, 3)})
+	tr.Ack(1)
+	if tr.Outcome() != Pending {
+		t.Fatalf("one of three: %s", tr.Outcome())
+	}
+	tr.Fail(3, errDown)
+	tr.Ack(2)
+	if tr.Outcome() != Durable || tr.Copies() != 2 {
+		t.Fatalf("two of three: %s, %d copies", tr.Outcome(), tr.Copies())
+	}
+	if owed := tr.Owed(nil, 0); !slices.Equal(owed, []ring.NodeID{3}) {
+		t.Fatalf("owed %v", owed)
+	}
+	if k, ok := tr.Keeper(0, 2); !ok || k != 2 {
+		t.Fatalf("keeper %d %v", k, ok)
+	}
+	if tr.Err() != nil {
+		t.Fatal(tr.Err())
+	}
+}
+
+func TestStandIn(t *testing.T) {
+	var tr Tracker
+	tr.Reset([]*ring.List{list(2, 2, 1, 2, 3)})
+	nobody := func(ring.NodeID) bool { return false }
+	if got := tr.StandIns(nil, nobody); len(got) != 0 {
+		t.Fatalf("stand-ins %v though nobody is missed", got)
+	}
+	if got := tr.StandIns(nil, func(id ring.NodeID) bool { return id == 2 }); !slices.Equal(got, []ring.NodeID{3}) {
+		t.Fatalf("stand-ins of the silent: %v", got)
+	}
+	tr.Asked(3)
+	tr.Fail(2, errDown)
+	if got := tr.StandIns(nil, nobody); len(got) != 0 {
+		t.Fatalf("asked again: %v", got)
+	}
+	tr.Ack(1)
+	tr.Ack(3)
+	if tr.Outcome() != Durable {
+		t.Fatal("owner and stand-in are W")
+	}
+	if owed := tr.Owed(nil, 0); !slices.Equal(owed, []ring.NodeID{2}) {
+		t.Fatalf("owed %v", owed)
+	}
+}
+
+func TestErrorNamesCulprits(t *testing.T) {
+	var tr Tracker
+	tr.Reset([]*ring.List{list(3, 2, 1, 2, 3)})
+	for _, id := range []ring.NodeID{1, 2, 3} {
+		tr.Asked(id)
+	}
+	tr.Ack(1)
+	tr.Fail(2, errDown)
+	tr.Fail(3, errDown)
+	if tr.Outcome() != Failed {
+		t.Fatal(tr.Outcome())
+	}
+	err := tr.Err()
+	var typed *Error
+	if !errors.As(err, &typed) || typed.Need != 2 || typed.Acked != 1 || len(typed.Failed) != 2 || !errors.Is(err, errDown) {
+		t.Fatalf("%v", err)
+	}
+	if got, want := err.Error(), "too few copies: need 2, acked 1 (node 2: connection refused; node 3: connection refused)"; got != want {
+		t.Fatalf("%q, want %q", got, want)
+	}
+}
+
+// TestAgainstSets compares the tracker with counting in plain sets.
+func TestAgainstSets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var groups []*ring.List
+		for range rapid.IntRange(1, 4).Draw(t, "groups") {
+			ids := rapid.Permutation([]ring.NodeID{1, 2, 3, 4, 5, 6}).Draw(t, "nodes")
+			w := rapid.IntRange(1, 3).Draw(t, "w")
+			groups = append(groups, list(rapid.IntRange(w, 2*w-1).Draw(t, "owners"), w, ids[:2*w-1]...))
+		}
+		var tr Tracker
+		tr.Reset(groups)
+		acked, failed := map[ring.NodeID]bool{}, map[ring.NodeID]bool{}
+		for range rapid.IntRange(0, 12).Draw(t, "events") {
+			id := ring.NodeID(rapid.IntRange(1, 6).Draw(t, "node"))
+			if rapid.Bool().Draw(t, "ack") {
+				tr.Ack(id)
+				acked[id] = true
+				delete(failed, id)
+			} else {
+				tr.Fail(id, errDown)
+				failed[id] = !acked[id]
+			}
+		}
+		want, least := Durable, 99
+		for _, g := range groups {
+			a, f := 0, 0
+			for _, id := range g.Nodes {
+				if acked[id] {
+					a++
+				} else if failed[id] {
+					f++
+				}
+			}
+			least = min(least, a)
+			if a < g.W && want != Failed {
+				want = Pending
+			}
+			if len(g.Nodes)-f < g.W {
+				want = Failed
+			}
+		}
+		if got := tr.Outcome(); got != want || tr.Copies() != least {
+			t.Fatalf("%s with %d copies, want %s with %d", got, tr.Copies(), want, least)
+		}
+		if (tr.Err() == nil) != (want == Durable) {
+			t.Fatalf("error %v when %s", tr.Err(), want)
+		}
+	})
+}
