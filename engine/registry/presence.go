@@ -1,0 +1,185 @@
+package registry
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/count-db/count/internal/model"
+)
+
+// presence says which series have samples in which two-hour window. A window
+// begins as a short sorted list, because old data may come in thousands of
+// windows of a few series each, and becomes a bitmap when it is longer.
+type presence struct {
+	mu      sync.RWMutex
+	windows map[int64]*windowPresence
+}
+
+type windowPresence struct {
+	few  []model.Ref     // ascending; nil once there are bits
+	bits []atomic.Uint64 // one bit a reference
+}
+
+// maxFew is the length at which a list is turned into a bitmap.
+const maxFew = 256
+
+func (p *presence) init() { p.windows = map[int64]*windowPresence{} }
+
+// MarkPresent notes that a series has samples in a window, which is
+// floor(t / 2 h).
+func (r *Registry) MarkPresent(ref model.Ref, window int64) {
+	p := &r.presence
+	p.mu.RLock()
+	done := p.windows[window].set(ref)
+	p.mu.RUnlock()
+	if done {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.windows[window]
+	if w == nil {
+		w = &windowPresence{}
+		p.windows[window] = w
+	}
+	w.grow(ref)
+}
+
+// Present says whether a series was marked in any window of [from, to].
+func (r *Registry) Present(ref model.Ref, from, to int64) bool {
+	r.presence.mu.RLock()
+	defer r.presence.mu.RUnlock()
+	for _, w := range r.presence.between(from, to) {
+		if w.has(ref) {
+			return true
+		}
+	}
+	return false
+}
+
+// FilterPresent keeps, in place, the series that were marked in any window of
+// [from, to].
+func (r *Registry) FilterPresent(refs []model.Ref, from, to int64) []model.Ref {
+	r.presence.mu.RLock()
+	defer r.presence.mu.RUnlock()
+	windows := r.presence.between(from, to)
+	return slices.DeleteFunc(refs, func(ref model.Ref) bool {
+		for _, w := range windows {
+			if w.has(ref) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// PresentWindows returns the windows that have marks, ascending.
+func (r *Registry) PresentWindows() []int64 {
+	r.presence.mu.RLock()
+	defer r.presence.mu.RUnlock()
+	out := make([]int64, 0, len(r.presence.windows))
+	for w := range r.presence.windows {
+		out = append(out, w)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// DropPresence forgets the marks of a window: nothing but sealed days, which
+// have their own index, holds samples of it any more.
+func (r *Registry) DropPresence(window int64) {
+	r.presence.mu.Lock()
+	defer r.presence.mu.Unlock()
+	delete(r.presence.windows, window)
+}
+
+// between returns the windows in [from, to], the newest first; the caller
+// holds the lock.
+func (p *presence) between(from, to int64) []*windowPresence {
+	var names []int64
+	if to-from < int64(len(p.windows)) {
+		for w := from; w <= to; w++ {
+			if p.windows[w] != nil {
+				names = append(names, w)
+			}
+		}
+	} else {
+		for w := range p.windows {
+			if w >= from && w <= to {
+				names = append(names, w)
+			}
+		}
+		slices.Sort(names)
+	}
+	out := make([]*windowPresence, 0, len(names))
+	for _, w := range slices.Backward(names) {
+		out = append(out, p.windows[w])
+	}
+	return out
+}
+
+// forget takes evicted series out of all windows.
+func (p *presence) forget(gone map[model.Ref]*entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.windows {
+		w.few = slices.DeleteFunc(w.few, func(ref model.Ref) bool { return gone[ref] != nil })
+		for ref := range gone {
+			if i := int(ref / 64); i < len(w.bits) {
+				w.bits[i].And(^(uint64(1) << (ref % 64)))
+			}
+		}
+	}
+}
+
+func (w *windowPresence) has(ref model.Ref) bool {
+	if i := int(ref / 64); i < len(w.bits) {
+		return w.bits[i].Load()&(1<<(ref%64)) != 0
+	}
+	_, found := slices.BinarySearch(w.few, ref)
+	return found
+}
+
+// set marks a series if that needs no more room; the caller holds the lock for
+// reading at least.
+func (w *windowPresence) set(ref model.Ref) bool {
+	if w == nil {
+		return false
+	}
+	i := int(ref / 64)
+	if i >= len(w.bits) {
+		return w.has(ref)
+	}
+	if bit := uint64(1) << (ref % 64); w.bits[i].Load()&bit == 0 {
+		w.bits[i].Or(bit)
+	}
+	return true
+}
+
+// grow marks a series, making room; the caller holds the lock for writing.
+func (w *windowPresence) grow(ref model.Ref) {
+	if w.set(ref) {
+		return
+	}
+	if w.bits == nil && len(w.few) < maxFew {
+		i, _ := slices.BinarySearch(w.few, ref)
+		w.few = slices.Insert(w.few, i, ref)
+		return
+	}
+	highest := ref
+	if n := len(w.few); n > 0 {
+		highest = max(highest, w.few[n-1])
+	}
+	// Room for a quarter more, since references grow one by one.
+	grown := make([]atomic.Uint64, int(highest/64)+1+int(highest/256))
+	for i := range w.bits {
+		grown[i].Store(w.bits[i].Load())
+	}
+	w.bits = grown
+	for _, ref := range w.few {
+		w.set(ref)
+	}
+	w.few = nil
+	w.set(ref)
+}
