@@ -1,0 +1,151 @@
+package server
+
+import (
+	"net/http"
+	"net/http/pprof"
+)
+
+// Handlers are the parts that the routes lead to. A nil one leaves its routes
+// out: they answer 404.
+type Handlers struct {
+	Insert         http.Handler // native writes
+	RemoteWrite    http.Handler // remote write 1.0 and 2.0
+	OTLP           http.Handler // OTLP metrics
+	Series         SeriesHandlers
+	API            http.Handler // Prometheus's HTTP API v1; sees paths below /api/v1
+	Metadata       http.Handler // /api/v1/metadata
+	Flush          http.Handler // administrative flush
+	Federate       http.Handler
+	Metrics        http.Handler
+	Version        http.Handler
+	Health         http.Handler // /health, for people and load balancers
+	Healthy        http.Handler
+	Ready          http.Handler
+	ClusterStatus  http.Handler
+	ClusterLeave   http.Handler
+	ClusterJoin    http.Handler // documented JSON form
+	ClusterGossip  http.Handler // documented JSON form
+	ClusterRepair  http.Handler
+	ClusterHistory http.Handler
+	Replicate      http.Handler // documented JSON form
+	Internal       http.Handler // node to node; sees paths below /internal/
+	UI             http.Handler // pages for people, below /ui/
+}
+
+// SeriesHandlers are the native REST queries. Those of one series find its
+// escaped key in Request.PathValue("series").
+type SeriesHandlers struct {
+	Range          http.Handler // GET, one series
+	Aggregated     http.Handler // GET, one series
+	ManyRange      http.Handler // POST, several series
+	ManyAggregated http.Handler // POST, several series
+}
+
+// route is one row of the table.
+type route struct {
+	path    string // gorilla/mux pattern, matched against the escaped path
+	methods string // separated by spaces; HEAD comes with GET
+	handler http.Handler
+	class   class
+	prefix  bool // matches everything below the path
+}
+
+// class says what a request of the route may take.
+type class uint8
+
+const (
+	quick  class = iota // answers at once: status, health, lists
+	write               // a request body with samples
+	query               // as long as a query may run
+	stream              // no deadline: long answers, upgraded connections
+)
+
+// routes returns THE table: every path of the port.
+func routes(h Handlers, adminAPI bool) []route {
+	all := []route{
+		{path: "/insert", methods: "POST", handler: h.Insert, class: write},
+		{path: "/query/range/{series}", methods: "GET", handler: h.Series.Range, class: query},
+		{path: "/query/aggregated/{series}", methods: "GET", handler: h.Series.Aggregated, class: query},
+		{path: "/query/range", methods: "POST", handler: h.Series.ManyRange, class: query},
+		{path: "/query/aggregated", methods: "POST", handler: h.Series.ManyAggregated, class: query},
+
+		{path: "/health", methods: "GET", handler: h.Health},
+		{path: "/-/healthy", methods: "GET", handler: h.Healthy},
+		{path: "/-/ready", methods: "GET", handler: h.Ready},
+		{path: "/metrics", methods: "GET", handler: h.Metrics},
+		{path: "/version", methods: "GET", handler: h.Version},
+		{path: "/federate", methods: "GET", handler: h.Federate, class: query},
+
+		{path: "/api/v1/write", methods: "POST", handler: h.RemoteWrite, class: write},
+		{path: "/api/v1/push", methods: "POST", handler: h.RemoteWrite, class: write},
+		{path: "/api/v1/receive", methods: "POST", handler: h.RemoteWrite, class: write},
+		{path: "/api/v1/otlp/v1/metrics", methods: "POST", handler: h.OTLP, class: write},
+		{path: "/otlp/v1/metrics", methods: "POST", handler: h.OTLP, class: write},
+		{path: "/api/v1/metadata", methods: "GET", handler: h.Metadata},
+
+		{path: "/cluster/status", methods: "GET", handler: h.ClusterStatus},
+		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
+		{path: "/cluster/history", methods: "GET", handler: h.ClusterHistory},
+		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
+		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
+		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
+		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
+		{path: "/internal/", methods: "GET POST", handler: h.Internal, class: stream, prefix: true},
+
+		{path: "/", methods: "GET", handler: redirectTo("ui/", h.UI)},
+		{path: "/ui/", methods: "GET", handler: h.UI, prefix: true},
+	}
+	all = append(all, apiRoutes(h.API)...)
+	if adminAPI {
+		all = append(all, adminRoutes(h)...)
+	}
+	return all
+}
+
+// apiRoutes are the paths of Prometheus's HTTP API v1.
+func apiRoutes(api http.Handler) []route {
+	const both = "GET POST OPTIONS"
+	var all []route
+	add := func(path, methods string, c class) {
+		all = append(all, route{path: "/api/v1" + path, methods: methods, handler: api, class: c})
+	}
+	for _, path := range []string{"/query", "/query_range", "/query_exemplars", "/labels", "/series"} {
+		add(path, both, query)
+	}
+	add("/label/{name}/values", "GET OPTIONS", query)
+	add("/format_query", both, quick)
+	add("/parse_query", both, quick)
+	add("/read", "POST", stream)
+	for _, path := range []string{
+		"/rules", "/alerts", "/alertmanagers", "/scrape_pools", "/targets", "/targets/metadata", "/features", "/notifications", "/openapi.yaml",
+		"/status/config", "/status/runtimeinfo", "/status/buildinfo", "/status/flags", "/status/tsdb", "/status/tsdb/blocks", "/status/walreplay", "/status/self_metrics",
+	} {
+		add(path, "GET OPTIONS", quick)
+	}
+	add("/notifications/live", "GET", stream)
+	return all
+}
+
+// adminRoutes exist only with ADMIN_API.
+func adminRoutes(h Handlers) []route {
+	return []route{
+		{path: "/api/v1/admin/tsdb/delete_series", methods: "POST PUT", handler: h.API, class: query},
+		{path: "/api/v1/admin/tsdb/clean_tombstones", methods: "POST PUT", handler: h.API, class: stream},
+		{path: "/api/v1/admin/tsdb/snapshot", methods: "POST PUT", handler: h.API, class: stream},
+		{path: "/api/v1/admin/tsdb/flush", methods: "POST PUT", handler: h.Flush, class: stream},
+		{path: "/debug/pprof/cmdline", methods: "GET", handler: http.HandlerFunc(pprof.Cmdline)},
+		{path: "/debug/pprof/profile", methods: "GET", handler: http.HandlerFunc(pprof.Profile), class: stream},
+		{path: "/debug/pprof/symbol", methods: "GET POST", handler: http.HandlerFunc(pprof.Symbol)},
+		{path: "/debug/pprof/trace", methods: "GET", handler: http.HandlerFunc(pprof.Trace), class: stream},
+		{path: "/debug/pprof/", methods: "GET", handler: http.HandlerFunc(pprof.Index), class: stream, prefix: true},
+	}
+}
+
+// redirectTo leads people who type the bare address to the pages, when there
+// are any.
+func redirectTo(target string, pages http.Handler) http.Handler {
+	if pages == nil {
+		return nil
+	}
+	return http.RedirectHandler(target, http.StatusFound)
+}
