@@ -88,3 +88,71 @@ func BenchmarkChunkencXOR(b *testing.B) {
 	}
 	perSample(b, cols, size)
 }
+
+func BenchmarkChunkEncode(b *testing.B) {
+	cols := setA(500, benchSamples)
+	var e ChunkEncoder
+	buf := make([]byte, 0, 8<<10)
+	size := 0
+	for b.Loop() {
+		size = 0
+		for _, vs := range cols {
+			buf = e.Append(buf[:0], vs)
+			size += len(buf)
+		}
+	}
+	perSample(b, cols, size)
+}
+
+func BenchmarkChunkDecode(b *testing.B) {
+	cols := setA(500, benchSamples)
+	var e ChunkEncoder
+	enc := make([][]byte, len(cols))
+	size := 0
+	for i, vs := range cols {
+		enc[i] = e.Append(nil, vs)
+		size += len(enc[i])
+	}
+	out := make([]float64, 0, benchSamples)
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			for _, e := range enc {
+				var err error
+				if out, err = DecodeChunk(out[:0], e, benchSamples); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		perSample(b, cols, size)
+	})
+	b.Run("entries", func(b *testing.B) {
+		for b.Loop() {
+			for _, e := range enc {
+				c, err := OpenChunk(e, benchSamples)
+				for c.Next() {
+				}
+				if err != nil || c.Err() != nil {
+					b.Fatal(err, c.Err())
+				}
+			}
+		}
+		perSample(b, cols, size)
+	})
+}
+
+func BenchmarkTimestampsDecode(b *testing.B) {
+	ts := make([]int64, benchSamples)
+	for i := range ts {
+		ts[i] = 1_700_000_000_000 + int64(i)*15000 + int64(i*7919%41-20)
+	}
+	enc := EncodeInts(nil, ts)
+	out := make([]int64, 0, len(ts))
+	for b.Loop() {
+		var err error
+		if out, _, err = DecodeInts(out[:0], enc, len(ts)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(ts)), "ns/sample")
+	b.ReportMetric(float64(len(enc))/float64(len(ts)), "B/sample")
+}
