@@ -1,0 +1,186 @@
+package apiv1
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/grafana/regexp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/route"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/features"
+	api "github.com/prometheus/prometheus/web/api/v1"
+)
+
+// Deps are the parts that the API stands on.
+type Deps struct {
+	Engine     promql.QueryEngine
+	Parser     parser.Parser
+	Queryable  storage.SampleAndChunkQueryable
+	Exemplars  storage.ExemplarQueryable
+	Appendable storage.AppendableV2 // what OTLP writes to; nil = no OTLP
+	Metadata   MetadataReader
+	Admin      Admin
+	Status     StatusReader
+	Gatherer   prometheus.Gatherer
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+// Options of the API. The zero value of a limit means none.
+type Options struct {
+	AdminAPI              bool
+	DataDir               string // snapshots are made in its folder "snapshots"
+	ListenAddress         string
+	ExternalURL           string
+	CORSOrigin            string // anchored regular expression; empty = any
+	LookbackDelta         time.Duration
+	QueryTimeout          time.Duration
+	RemoteReadSampleLimit int
+	RemoteReadConcurrency int
+	// Unavailable reports whether an error says that too few copies could be
+	// reached or the storage is closed: it is answered with 503. Nil = never.
+	Unavailable func(error) bool
+}
+
+// remoteReadFrame is the size of a frame of streamed remote read, in bytes:
+// Prometheus's default.
+const remoteReadFrame = 1 << 20
+
+// API are the handlers of this package. They see whole paths.
+type API struct {
+	V1       http.Handler // everything below /api/v1/ that has no own member here
+	OTLP     http.Handler // OTLP metrics, whatever the path; nil without Appendable
+	Metadata http.Handler
+	Federate http.Handler
+	Flush    http.Handler // administrative: flush and seal
+}
+
+// New mounts Prometheus's handlers on the parts given.
+func New(d Deps, o Options) (*API, error) {
+	if o.CORSOrigin == "" {
+		o.CORSOrigin = ".*"
+	}
+	cors, err := regexp.Compile("^(?s:" + o.CORSOrigin + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("compile the CORS origin: %w", err)
+	}
+	none := nothing{}
+	external := externalURL(o.ExternalURL, o.ListenAddress)
+	v1 := api.NewAPI(
+		d.Engine,
+		d.Queryable,
+		d.Appendable,
+		d.Exemplars,
+		none.scrapePools,
+		none.targets,
+		none.alertmanagers,
+		func() config.Config { return config.DefaultConfig },
+		d.Status.Flags(),
+		api.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: external.Host, Scheme: external.Scheme},
+		func(h http.HandlerFunc) http.HandlerFunc { return h }, // readiness is checked before requests come here
+		&adminAdapter{admin: d.Admin, status: d.Status},
+		o.DataDir,
+		o.AdminAPI,
+		false, // enableSearch: the experimental search needs an index of its own
+		0,     // maxSearchLimit
+		d.Logger,
+		none.rules,
+		o.RemoteReadSampleLimit,
+		o.RemoteReadConcurrency,
+		remoteReadFrame,
+		false, // isAgent
+		cors,
+		func() (api.RuntimeInfo, error) { return runtimeInfo(d.Status), nil },
+		buildInfo(d.Status),
+		none.notifications,
+		none.subscribe,
+		d.Gatherer,
+		d.Registerer,
+		nil,   // statsRenderer: Prometheus's
+		false, // rwEnabled: remote write is our own
+		nil,   // acceptRemoteWriteProtoMsgs
+		d.Appendable != nil,
+		false, // otlpDeltaToCumulative
+		false, // otlpNativeDeltaIngestion
+		o.LookbackDelta,
+		false, // enableTypeAndUnitLabels
+		false, // appendMetadata
+		overrideCode(api.OverrideErrorCode(nil), overrider{o.Unavailable}),
+		features.NewRegistry(),
+		api.OpenAPIOptions{ExternalURL: o.ExternalURL},
+		d.Parser,
+		false, // enableQueryCost
+		o.QueryTimeout,
+	)
+	r := route.New()
+	v1.Register(r)
+	mounted := http.StripPrefix("/api/v1", r)
+	out := &API{
+		V1:       override(mounted, map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)}),
+		Metadata: metadataHandler(d.Metadata),
+		Federate: &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: time.Now, logger: d.Logger, unavailable: o.Unavailable},
+		Flush:    flushHandler(d.Admin, o.Unavailable),
+	}
+	if d.Appendable != nil {
+		out.OTLP = atPath("/api/v1/otlp/v1/metrics", mounted)
+	}
+	return out, nil
+}
+
+// override answers some paths with handlers of our own.
+func override(next http.Handler, own map[string]http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h := own[r.URL.Path]; h != nil && r.Method != http.MethodOptions {
+			h.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// atPath serves requests as if they had come to another path.
+func atPath(path string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner := r.Clone(r.Context())
+		inner.URL.Path, inner.URL.RawPath = path, ""
+		next.ServeHTTP(w, inner)
+	})
+}
+
+// overrider maps errors that say "try another time" to 503, whatever kind of
+// error Prometheus takes them for.
+type overrider struct{ unavailable func(error) bool }
+
+func (o overrider) code(err error) (int, bool) {
+	if isUnavailable(o.unavailable, err) {
+		return http.StatusServiceUnavailable, true
+	}
+	return 0, false
+}
+
+// overrideCode returns the overrider as a function of the type of its first
+// argument. It is generic because the kind of an error has a name only inside
+// web/api/v1.
+func overrideCode[kind any, fn ~func(kind, error) (int, bool)](_ fn, o overrider) fn {
+	return func(_ kind, err error) (int, bool) { return o.code(err) }
+}
+
+// isUnavailable looks behind the wrapping of Prometheus's engine, which hides
+// what it wraps.
+func isUnavailable(unavailable func(error) bool, err error) bool {
+	if unavailable == nil || err == nil {
+		return false
+	}
+	var inStorage promql.ErrStorage
+	if errors.As(err, &inStorage) {
+		err = inStorage.Err
+	}
+	return unavailable(err)
+}
