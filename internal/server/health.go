@@ -57,21 +57,6 @@ func ReadyHandler(notReady func() string) http.Handler {
 	})
 }
 
-// Gate answers 503 as long as notReady gives a reason, else calls next.
-func Gate(notReady func() string, next http.Handler) http.Handler {
-	if next == nil {
-		return nil
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if why := notReady(); why != "" {
-			w.Header().Set("Retry-After", "1")
-			WriteError(w, http.StatusServiceUnavailable, "not ready: "+why)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // WriteJSON answers with v as JSON. It is for small answers: results of
 // queries are written by their own encoders.
 func WriteJSON(w http.ResponseWriter, code int, v any) {

@@ -32,8 +32,7 @@ type Handlers struct {
 	UI             http.Handler // pages for people, below /ui/
 }
 
-// SeriesHandlers are the native REST queries. Those of one series find its
-// escaped key in Request.PathValue("series").
+// SeriesHandlers are the native REST queries.
 type SeriesHandlers struct {
 	Range          http.Handler // GET, one series
 	Aggregated     http.Handler // GET, one series

@@ -122,7 +122,7 @@ func router(table []route, around *middleware) http.Handler {
 		if row.handler == nil {
 			continue
 		}
-		h := around.wrap(row, withPathValues(byMethod(row)))
+		h := around.wrap(row, byMethod(row))
 		if row.prefix {
 			r.PathPrefix(row.path).Handler(h)
 		} else {
@@ -131,17 +131,6 @@ func router(table []route, around *middleware) http.Handler {
 	}
 	r.NotFoundHandler = around.wrap(route{path: "unknown"}, http.HandlerFunc(notFound))
 	return r
-}
-
-// withPathValues hands the variables of the path, still escaped, to handlers
-// that know only net/http.
-func withPathValues(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, value := range mux.Vars(r) {
-			r.SetPathValue(name, value)
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // byMethod answers 405 with the allowed methods to all others.

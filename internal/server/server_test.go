@@ -19,7 +19,7 @@ import (
 
 func echo(text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, text+" "+r.PathValue("series")+r.PathValue("name"))
+		_, _ = io.WriteString(w, text+" "+r.URL.EscapedPath())
 	})
 }
 
@@ -48,24 +48,24 @@ func TestRoutes(t *testing.T) {
 		code           int
 		want           string
 	}{
-		{"POST", "/insert", 200, "insert "},
+		{"POST", "/insert", 200, "insert /insert"},
 		{"GET", "/insert", 405, "method GET is not allowed"},
-		{"GET", "/query/range/cpu.usage?start=1", 200, "range cpu.usage"},
+		{"GET", "/query/range/cpu.usage?start=1", 200, "range /query/range/cpu.usage"},
 		{"HEAD", "/query/range/cpu.usage?start=1", 200, ""},
-		{"GET", "/query/range/a%2Fb%20c", 200, "range a%2Fb%20c"},
-		{"GET", "/query/range/m%7Ba=%22b%22%7D", 200, "range m%7Ba=%22b%22%7D"},
-		{"GET", "/query/range/..", 200, "range .."},
+		{"GET", "/query/range/a%2Fb%20c", 200, "range /query/range/a%2Fb%20c"},
+		{"GET", "/query/range/m%7Ba=%22b%22%7D", 200, "range /query/range/m%7Ba=%22b%22%7D"},
+		{"GET", "/query/range/..", 200, "range /query/range/.."},
 		{"GET", "/query/range/a/b", 404, "404 page not found"},
-		{"POST", "/query/range", 200, "many "},
+		{"POST", "/query/range", 200, "many /query/range"},
 		{"GET", "/query/range", 405, "allowed: POST"},
-		{"OPTIONS", "/api/v1/query", 200, "api "},
-		{"GET", "/api/v1/label/U__a_2e_b/values", 200, "api U__a_2e_b"},
-		{"GET", "/api/v1/metadata", 200, "meta "},
+		{"OPTIONS", "/api/v1/query", 200, "api /api/v1/query"},
+		{"GET", "/api/v1/label/U__a_2e_b/values", 200, "api /api/v1/label/U__a_2e_b/values"},
+		{"GET", "/api/v1/metadata", 200, "meta /api"},
 		{"GET", "/api/v1/nothing", 404, "404 page not found"},
 		{"GET", "/rules/test/test", 404, "404 page not found"},
 		{"POST", "/api/v1/admin/tsdb/delete_series", 404, "404 page not found"},
 		{"GET", "/debug/pprof/", 404, "404 page not found"},
-		{"POST", "/internal/x/y", 200, "internal "},
+		{"POST", "/internal/x/y", 200, "internal /internal/x/y"},
 		{"GET", "/cluster/status", 404, "404 page not found"},
 	} {
 		w := get(t, h, c.method, c.target, nil)
@@ -96,7 +96,7 @@ func TestAdminAPI(t *testing.T) {
 func TestRoutePrefix(t *testing.T) {
 	h := newServer(t, Handlers{Series: SeriesHandlers{Range: echo("range")}}, Options{RoutePrefix: "/count"})
 	for _, target := range []string{"/count/query/range/a%2Fb", "/query/range/a%2Fb"} {
-		if w := get(t, h, "GET", target, nil); w.Body.String() != "range a%2Fb" {
+		if w := get(t, h, "GET", target, nil); w.Body.String() != "range /query/range/a%2Fb" {
 			t.Errorf("%s: %d %q", target, w.Code, w.Body)
 		}
 	}
@@ -164,9 +164,10 @@ func TestBodyLimit(t *testing.T) {
 func TestHealth(t *testing.T) {
 	state := Health{Status: Degraded, NodeID: 3, ClusterSize: 2}
 	why := "the log is being replayed"
+	slot := NewSlot(func() string { return why })
 	h := newServer(t, Handlers{
 		Health: HealthHandler(func() Health { return state }), Healthy: HealthyHandler(), Ready: ReadyHandler(func() string { return why }),
-		Insert: Gate(func() string { return why }, echo("insert")),
+		Insert: slot,
 	}, Options{})
 	w := get(t, h, "GET", "/health", nil)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), `"status":"degraded","node_id":3,"cluster_size":2`) {
@@ -185,6 +186,10 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	why = ""
+	slot.Set(echo("insert"))
+	if w := get(t, h, "POST", "/insert", nil); w.Code != 200 {
+		t.Errorf("a filled slot: %d", w.Code)
+	}
 	if w := get(t, h, "GET", "/-/ready", nil); w.Code != 200 {
 		t.Errorf("ready: %d", w.Code)
 	}
