@@ -12,6 +12,8 @@ import (
 type (
 	// Store is the data that queries run on.
 	Store = store.Store
+	// SeriesLookup is a store that can look one series up.
+	SeriesLookup = store.SeriesLookup
 	// SeriesSet walks the series of a Select.
 	SeriesSet = store.SeriesSet
 	// Series is one series of a set.

@@ -42,6 +42,13 @@ type Store interface {
 	Exemplars(ctx context.Context, mint, maxt int64, sets ...[]*labels.Matcher) ([]ExemplarSeries, Warnings, error)
 }
 
+// SeriesLookup may be implemented by a Store that can look one series up by all
+// of its labels, cheaper than a Select that matches others too: the set has that
+// series alone, or none.
+type SeriesLookup interface {
+	SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (SeriesSet, error)
+}
+
 // SeriesSet walks the series of a Select in the order of labels.Compare, each
 // label set once. It belongs to one goroutine; the series it hands out do not.
 //

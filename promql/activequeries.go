@@ -1,0 +1,92 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ActiveQuery is a query that runs now.
+type ActiveQuery struct {
+	ID         uint64
+	Query      string
+	Start, End time.Time
+	Step       time.Duration // 0 for an instant query
+	Since      time.Time
+}
+
+// activeQueries lists the running queries and bounds how many run at once. It
+// implements promql.QueryTracker.
+type activeQueries struct {
+	slots chan struct{}
+
+	mu      sync.Mutex
+	next    uint64
+	running map[uint64]runningQuery
+}
+
+type runningQuery struct {
+	about  ActiveQuery
+	cancel context.CancelFunc
+}
+
+func newActiveQueries(concurrency int) *activeQueries {
+	return &activeQueries{slots: make(chan struct{}, concurrency), running: map[uint64]runningQuery{}}
+}
+
+// GetMaxConcurrent implements promql.QueryTracker.
+func (a *activeQueries) GetMaxConcurrent() int { return cap(a.slots) }
+
+// Insert waits for a slot or for the end of the context.
+func (a *activeQueries) Insert(ctx context.Context, _ string) (int, error) {
+	select {
+	case a.slots <- struct{}{}:
+		return 0, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for one of %d query slots: %w", cap(a.slots), ctx.Err())
+	}
+}
+
+// Delete gives a slot back.
+func (a *activeQueries) Delete(int) { <-a.slots }
+
+// Close implements promql.QueryTracker.
+func (a *activeQueries) Close() error { return nil }
+
+func (a *activeQueries) start(about ActiveQuery, cancel context.CancelFunc) uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.next++
+	about.ID, about.Since = a.next, time.Now()
+	a.running[about.ID] = runningQuery{about: about, cancel: cancel}
+	return about.ID
+}
+
+func (a *activeQueries) finish(id uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, id)
+}
+
+func (a *activeQueries) list() []ActiveQuery {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]ActiveQuery, 0, len(a.running))
+	for _, r := range a.running {
+		out = append(out, r.about)
+	}
+	slices.SortFunc(out, func(x, y ActiveQuery) int { return int(int64(x.ID) - int64(y.ID)) })
+	return out
+}
+
+func (a *activeQueries) cancel(id uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.running[id]
+	if ok {
+		r.cancel()
+	}
+	return ok
+}

@@ -1,0 +1,128 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// Engine evaluates PromQL on Prometheus's engine. It implements
+// promql.QueryEngine, so the HTTP API and the rules take it as they take
+// Prometheus's. Safe for concurrent use.
+type Engine struct {
+	engine *promql.Engine
+	parser parser.Parser
+	active *activeQueries
+	opts   Options
+}
+
+var (
+	_ promql.QueryEngine        = (*Engine)(nil)
+	_ promql.QuerySlotAcquirer = (*Engine)(nil)
+)
+
+// NewParser returns a parser for all of PromQL, experimental functions included.
+func NewParser() parser.Parser {
+	return parser.NewParser(parser.Options{
+		EnableExperimentalFunctions: true,
+		EnableBinopFillModifiers:    true,
+		EnableUnquotedUTF8Names:     true,
+	})
+}
+
+// New returns an engine.
+func New(opts Options) (*Engine, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("query options: %w", err)
+	}
+	opts = opts.withDefaults()
+	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), opts: opts}
+	e.engine = promql.NewEngine(promql.EngineOpts{
+		Logger:                   opts.Logger,
+		Reg:                      opts.Registerer,
+		MaxSamples:               opts.MaxSamples,
+		Timeout:                  opts.Timeout,
+		ActiveQueryTracker:       e.active,
+		LookbackDelta:            opts.LookbackDelta,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return defaultSubqueryStep.Milliseconds() },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+		EnablePerStepStats:       true,
+		EnableDelayedNameRemoval: opts.DelayedNameRemoval,
+		UseStartTimestamps:       opts.UseStartTimestamps,
+		Parser:                   e.parser,
+	})
+	return e, nil
+}
+
+// Close releases the engine; no query may run any more.
+func (e *Engine) Close() error {
+	if err := e.engine.Close(); err != nil {
+		return fmt.Errorf("close query engine: %w", err)
+	}
+	return nil
+}
+
+// Parser returns the parser of the engine's dialect.
+func (e *Engine) Parser() parser.Parser { return e.parser }
+
+// LookbackDelta returns the default lookback.
+func (e *Engine) LookbackDelta() time.Duration { return e.opts.LookbackDelta }
+
+// NewInstantQuery implements promql.QueryEngine.
+func (e *Engine) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
+	query, err := e.engine.NewInstantQuery(ctx, q, opts, qs, ts)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the API shows the parser's message as it is
+	}
+	return e.tracked(query, ActiveQuery{Query: qs, Start: ts, End: ts}), nil
+}
+
+// NewRangeQuery implements promql.QueryEngine.
+func (e *Engine) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, step time.Duration) (promql.Query, error) {
+	query, err := e.engine.NewRangeQuery(ctx, q, opts, qs, start, end, step)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the API shows the parser's message as it is
+	}
+	return e.tracked(query, ActiveQuery{Query: qs, Start: start, End: end, Step: step}), nil
+}
+
+// AcquireQuerySlot waits for one of the slots of concurrent queries, for work
+// that is not PromQL. The function returned releases it and is never nil.
+func (e *Engine) AcquireQuerySlot(ctx context.Context, what string) (func(), error) {
+	slot, err := e.active.Insert(ctx, what)
+	if err != nil {
+		return func() {}, err
+	}
+	return func() { e.active.Delete(slot) }, nil
+}
+
+// Active lists the queries that run now, oldest first.
+func (e *Engine) Active() []ActiveQuery { return e.active.list() }
+
+// Cancel ends the query of that id as if its client had gone. False: there is
+// none.
+func (e *Engine) Cancel(id uint64) bool { return e.active.cancel(id) }
+
+// tracked lists the query as active while it runs.
+func (e *Engine) tracked(q promql.Query, about ActiveQuery) promql.Query {
+	return &trackedQuery{Query: q, engine: e, about: about}
+}
+
+type trackedQuery struct {
+	promql.Query
+	engine *Engine
+	about  ActiveQuery
+}
+
+func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	id := q.engine.active.start(q.about, cancel)
+	defer q.engine.active.finish(id)
+	return q.Query.Exec(ctx)
+}

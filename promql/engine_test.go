@@ -1,0 +1,104 @@
+package promql_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	prompromql "github.com/prometheus/prometheus/promql"
+
+	"github.com/count-db/count/promql"
+	"github.com/count-db/count/promql/memstore"
+	"github.com/count-db/count/promql/prom"
+)
+
+func newEngine(t *testing.T, opts promql.Options) *promql.Engine {
+	t.Helper()
+	e, err := promql.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func TestEngineDefaultsServeAllOfPromQL(t *testing.T) {
+	m := memstore.New()
+	ls := labels.FromStrings("__name__", "x", "job", "a")
+	for i := range 100 {
+		m.Append(ls, 0, int64(i)*15_000, float64(i))
+	}
+	e := newEngine(t, promql.Options{})
+	for _, qs := range []string{
+		`x`, `rate(x[5m])`, `x offset -1m`, `x @ start()`, `max_over_time(x[5m:])`,
+		`limitk(1, x)`, `mad_over_time(x[5m])`, `sort_by_label(x, "job")`, `{"x"}`,
+	} {
+		q, err := e.NewInstantQuery(context.Background(), prom.New(m), nil, qs, time.UnixMilli(600_000))
+		if err != nil {
+			t.Errorf("%s: %v", qs, err)
+			continue
+		}
+		res := q.Exec(context.Background())
+		if res.Err != nil {
+			t.Errorf("%s: %v", qs, res.Err)
+		} else if v, err := res.Vector(); err != nil || len(v) != 1 {
+			t.Errorf("%s: %v, %v", qs, v, err)
+		}
+		q.Close()
+	}
+}
+
+// gate is a store whose Select waits.
+type gate struct {
+	promql.Store
+	entered chan struct{}
+}
+
+func (g gate) Select(ctx context.Context, _, _ int64, _ ...*labels.Matcher) (promql.SeriesSet, error) {
+	close(g.entered)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestActiveQueriesAreListedAndCanBeCancelled(t *testing.T) {
+	e := newEngine(t, promql.Options{Concurrency: 1})
+	g := gate{entered: make(chan struct{})}
+	q, err := e.NewRangeQuery(context.Background(), prom.New(g), nil, "x", time.UnixMilli(0), time.UnixMilli(1000), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan *prompromql.Result, 1)
+	go func() { done <- q.Exec(context.Background()) }()
+	<-g.entered
+	active := e.Active()
+	if len(active) != 1 || active[0].Query != "x" || active[0].Step != time.Second {
+		t.Fatalf("active: %+v", active)
+	}
+	// The one slot is taken.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := e.AcquireQuerySlot(ctx, "y"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("second slot: %v", err)
+	}
+	if !e.Cancel(active[0].ID) || e.Cancel(12345) {
+		t.Fatal("cancel")
+	}
+	if res := <-done; res.Err == nil {
+		t.Fatal("a cancelled query gave a result")
+	}
+	if left := e.Active(); len(left) != 0 {
+		t.Fatalf("still active: %+v", left)
+	}
+}
+
+func TestOptionsAreValidated(t *testing.T) {
+	if _, err := promql.New(promql.Options{Timeout: -1, MaxSamples: -1, Concurrency: -1, LookbackDelta: -1}); err == nil {
+		t.Fatal("negative options were taken")
+	}
+}

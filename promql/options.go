@@ -1,0 +1,77 @@
+package promql
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The defaults of Prometheus.
+const (
+	DefaultTimeout       = 2 * time.Minute
+	DefaultMaxSamples    = 50_000_000
+	DefaultConcurrency   = 20
+	DefaultLookbackDelta = 5 * time.Minute
+	// defaultSubqueryStep is the step of a subquery that names none: Prometheus's
+	// default evaluation interval.
+	defaultSubqueryStep = time.Minute
+)
+
+// Options of an Engine. The zero value of each is the documented default.
+type Options struct {
+	// Timeout of one query; 2m.
+	Timeout time.Duration
+	// MaxSamples is the most samples a query may hold in memory; 50,000,000.
+	MaxSamples int
+	// Concurrency is the most queries that run at once, others wait; 20.
+	Concurrency int
+	// LookbackDelta is how old the sample of an instant vector may be; 5m.
+	LookbackDelta time.Duration
+	// DelayedNameRemoval drops metric names at the end of the evaluation; off, as
+	// in Prometheus.
+	DelayedNameRemoval bool
+	// UseStartTimestamps lets rate and its kin see resets by start timestamps; off,
+	// as in Prometheus.
+	UseStartTimestamps bool
+	// Logger takes the engine's own messages; none.
+	Logger *slog.Logger
+	// Registerer takes the engine's metrics; none.
+	Registerer prometheus.Registerer
+}
+
+// Validate lists every fault at once.
+func (o Options) Validate() error {
+	var errs []error
+	if o.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("query timeout %v is negative", o.Timeout))
+	}
+	if o.MaxSamples < 0 {
+		errs = append(errs, fmt.Errorf("maximum of samples %d is negative", o.MaxSamples))
+	}
+	if o.Concurrency < 0 {
+		errs = append(errs, fmt.Errorf("query concurrency %d is negative", o.Concurrency))
+	}
+	if o.LookbackDelta < 0 {
+		errs = append(errs, fmt.Errorf("lookback delta %v is negative", o.LookbackDelta))
+	}
+	return errors.Join(errs...)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.MaxSamples == 0 {
+		o.MaxSamples = DefaultMaxSamples
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	if o.LookbackDelta == 0 {
+		o.LookbackDelta = DefaultLookbackDelta
+	}
+	return o
+}
