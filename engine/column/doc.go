@@ -10,7 +10,12 @@
 // that hold the columns.
 package column
 
-import "errors"
+import (
+	"fmt"
 
-// ErrCorrupt marks bytes that no encoder of this package wrote.
-var ErrCorrupt = errors.New("corrupt column")
+	"github.com/count-db/count/internal/wire"
+)
+
+// ErrCorrupt marks bytes that no encoder of this package wrote. It wraps
+// wire.ErrCorrupt.
+var ErrCorrupt = fmt.Errorf("column: %w", wire.ErrCorrupt)
