@@ -69,12 +69,8 @@ func (l Limits) CheckLabels(ls labels.Labels) *Rejection {
 			refusal(InvalidLabels, "value of label %q of series %s is not valid UTF-8", clip(lb.Name), Describe(ls))
 		case count > 1 && lb.Name == prev:
 			refusal(InvalidLabels, "label %q of series %s is given twice", clip(lb.Name), Describe(ls))
-		case len(lb.Name) > l.MaxNameBytes:
-			refusal(LabelLimit, "label name %q is longer than %d bytes", clip(lb.Name), l.MaxNameBytes)
-		case lb.Name == labels.MetricName && len(lb.Value) > l.MaxNameBytes:
-			refusal(LabelLimit, "metric name %q is longer than %d bytes", clip(lb.Value), l.MaxNameBytes)
-		case len(lb.Value) > l.MaxValueBytes:
-			refusal(LabelLimit, "value of label %q of series %s is longer than %d bytes", lb.Name, Describe(ls), l.MaxValueBytes)
+		default:
+			fault = l.CheckLength(lb.Name, lb.Value)
 		}
 		named = named || lb.Name == labels.MetricName
 		prev = lb.Name
@@ -88,6 +84,21 @@ func (l Limits) CheckLabels(ls labels.Labels) *Rejection {
 		refusal(LabelLimit, "series %s has %d labels, more than %d", Describe(ls), count, l.MaxLabels)
 	}
 	return fault
+}
+
+// CheckLength says whether one label is within the limits: nil or the fault.
+// Decoders ask before they build labels, because the labels package panics on
+// strings of 16 MiB.
+func (l Limits) CheckLength(name, value string) *Rejection {
+	switch {
+	case len(name) > l.MaxNameBytes:
+		return &Rejection{Reason: LabelLimit, Detail: fmt.Sprintf("label name %q is longer than %d bytes", clip(name), l.MaxNameBytes)}
+	case name == labels.MetricName && len(value) > l.MaxNameBytes:
+		return &Rejection{Reason: LabelLimit, Detail: fmt.Sprintf("metric name %q is longer than %d bytes", clip(value), l.MaxNameBytes)}
+	case len(value) > l.MaxValueBytes:
+		return &Rejection{Reason: LabelLimit, Detail: fmt.Sprintf("value %q of label %q is longer than %d bytes", clip(value), name, l.MaxValueBytes)}
+	}
+	return nil
 }
 
 // clipBytes is how much of a name or a series a message shows.

@@ -91,8 +91,10 @@ func New(opts Options) *Cache {
 
 // Stats are counts since the start, and the present size.
 type Stats struct {
-	Hits, Misses, Evicted uint64
-	Entries               int
+	Hits    uint64 // lookups answered
+	Misses  uint64 // insertions
+	Evicted uint64
+	Entries int
 	// Bytes is the memory of keys and entries.
 	Bytes int
 }

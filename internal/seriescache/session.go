@@ -121,7 +121,6 @@ func (s *Session) Lookup(key []byte) (model.Ref, bool) {
 	c := s.cache
 	n := c.find(maphash.Bytes(c.seed, key), key)
 	if n == 0 || (c.alive != nil && !c.alive(c.entries[n].ref)) {
-		s.misses++
 		s.unlock()
 		return 0, false
 	}
@@ -138,6 +137,7 @@ func (s *Session) Insert(key []byte, ref model.Ref) {
 	s.pending = append(s.pending, pending{ref: ref, length: len(key), after: s.last})
 	s.pendingKeys = append(s.pendingKeys, key...)
 	s.last = 0
+	s.misses++
 	if len(s.pending) >= maxPending {
 		s.flush()
 	}

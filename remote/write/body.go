@@ -1,0 +1,124 @@
+package write
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"unsafe"
+
+	"github.com/golang/snappy"
+
+	"github.com/count-db/count/internal/admission"
+	"github.com/count-db/count/internal/model"
+)
+
+const (
+	// firstRead is how much room is made at first for a body of unknown length,
+	// and firstReadKnown at most for one that says its length: whoever only
+	// announces much must not get memory for it.
+	firstRead      = 64 << 10
+	firstReadKnown = 1 << 20
+	// maxKeptBytes is the most memory that one request leaves to the next ones:
+	// several times what usual ones of 2,000 samples need.
+	maxKeptBytes = 4 << 20
+)
+
+// request is the memory of one request.
+type request struct {
+	sink     Sink
+	decoder  decoder
+	body     []byte // as sent
+	plain    []byte // decompressed; its length is what is allocated
+	reserved int64  // bytes claimed from the sink
+}
+
+// kept is the memory that the request would leave to the next one.
+func (req *request) kept() int {
+	const sample = int(unsafe.Sizeof(model.FloatSample{}))
+	return cap(req.body) + cap(req.plain) + cap(req.decoder.batch.Floats)*sample
+}
+
+// reserve claims memory until the request ends.
+func (req *request) reserve(n int64) error {
+	if err := req.sink.Reserve(n); err != nil {
+		return err
+	}
+	req.reserved += n
+	return nil
+}
+
+// read returns the decompressed body.
+func (req *request) read(r *http.Request, opts Options) ([]byte, error) {
+	if err := req.readBody(r, opts.MaxBodyBytes); err != nil {
+		return nil, err
+	}
+	size, err := snappy.DecodedLen(req.body)
+	if err != nil {
+		return nil, &admission.Rejection{Reason: admission.Malformed, Detail: "body is not in snappy's block format"}
+	}
+	if int64(size) > opts.MaxDecodedBytes {
+		return nil, fmt.Errorf("%w: %d bytes decompressed, at most %d are taken", admission.ErrTooLarge, size, opts.MaxDecodedBytes)
+	}
+	if err := req.reserve(int64(size)); err != nil {
+		return nil, err
+	}
+	if len(req.plain) < size {
+		req.plain = make([]byte, size+size/4)
+	}
+	plain, err := snappy.Decode(req.plain, req.body)
+	if err != nil {
+		return nil, &admission.Rejection{Reason: admission.Malformed, Detail: "body is not in snappy's block format: " + err.Error()}
+	}
+	return plain, nil
+}
+
+// readBody reads the body as it is sent.
+func (req *request) readBody(r *http.Request, limit int64) error {
+	tooLarge := fmt.Errorf("%w: a body may have %d bytes", admission.ErrTooLarge, limit)
+	want := r.ContentLength
+	if want > limit {
+		return tooLarge
+	}
+	if want < 0 {
+		want = min(firstRead, limit)
+	}
+	want = min(want, firstReadKnown)
+	if err := req.reserve(want + 1); err != nil {
+		return err
+	}
+	req.body = req.body[:0]
+	if int64(cap(req.body)) < want+1 {
+		req.body = make([]byte, 0, want+1) // one more, to meet the end without growing
+	}
+	for {
+		if len(req.body) == cap(req.body) {
+			grow := min(int64(cap(req.body)), limit+1-int64(cap(req.body)))
+			if grow <= 0 {
+				return tooLarge
+			}
+			if err := req.reserve(grow); err != nil {
+				return err
+			}
+			req.body = append(make([]byte, 0, int64(cap(req.body))+grow), req.body...)
+		}
+		n, err := r.Body.Read(req.body[len(req.body):cap(req.body)])
+		req.body = req.body[:len(req.body)+n]
+		if int64(len(req.body)) > limit {
+			return tooLarge
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return bodyError(err)
+		}
+	}
+}
+
+// bodyError says why a body could not be read to its end.
+func bodyError(err error) error {
+	if tooLarge, ok := err.(*http.MaxBytesError); ok { //nolint:errorlint // net/http returns it unwrapped
+		return fmt.Errorf("%w: a body may have %d bytes", admission.ErrTooLarge, tooLarge.Limit)
+	}
+	return &admission.Rejection{Reason: admission.Malformed, Detail: "read body: " + err.Error()}
+}
