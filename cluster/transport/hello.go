@@ -1,0 +1,146 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/count-db/count/cluster/ring"
+)
+
+// Path is where connections between nodes are upgraded.
+const Path = "/cluster/connect"
+
+// The names of what a connection carries, as they stand in the Upgrade header.
+const (
+	KindCalls         = "count-calls"
+	KindGossipStream  = "count-gossip-stream"
+	KindGossipPackets = "count-gossip-packets"
+)
+
+// helloHeader carries the Hello, as base64 of JSON, in both directions.
+const helloHeader = "Count-Hello"
+
+// Hello is how the two ends of a connection introduce themselves.
+type Hello struct {
+	Protocol  int         `json:"protocol"`
+	Cluster   string      `json:"cluster"`              // CLUSTER_NAME
+	ClusterID string      `json:"cluster_id,omitempty"` // empty before the founding
+	Node      ring.NodeID `json:"node_id"`
+	Disk      string      `json:"disk_id"`
+	Starts    uint64      `json:"starts"` // start counter of the disk
+	Address   string      `json:"address"`
+	Zone      string      `json:"zone,omitempty"`
+	RF        int         `json:"replication_factor"`
+	Ring      uint64      `json:"ring"` // number of the ring in force; 0 = none
+	Refilling bool        `json:"refilling,omitempty"`
+}
+
+// Greeter knows who this node is and whom it talks to. Safe for concurrent use.
+type Greeter interface {
+	// Hello returns this node's introduction.
+	Hello() Hello
+	// Meet checks the introduction of another node; an error refuses the
+	// connection, and its text is shown on both sides.
+	Meet(Hello) error
+}
+
+// DialFunc opens a connection to host:port.
+type DialFunc func(ctx context.Context, address string) (net.Conn, error)
+
+// NetDial dials over TCP.
+func NetDial(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}
+
+func encodeHello(h Hello) (string, error) {
+	text, err := json.Marshal(h)
+	if err != nil {
+		return "", fmt.Errorf("encode hello: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(text), nil
+}
+
+func decodeHello(value string) (Hello, error) {
+	var h Hello
+	text, err := base64.StdEncoding.DecodeString(value)
+	if err == nil {
+		err = json.Unmarshal(text, &h)
+	}
+	if err != nil {
+		return h, fmt.Errorf("decode hello: %w", err)
+	}
+	return h, nil
+}
+
+// Connect dials the address and upgrades the connection; ctx bounds all of it.
+func Connect(ctx context.Context, dial DialFunc, address, kind string, g Greeter) (net.Conn, *bufio.Reader, Hello, error) {
+	nc, err := dial(ctx, address)
+	if err != nil {
+		return nil, nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	in, hello, err := upgrade(nc, address, kind, g)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = nc.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = nc.Close() // what went wrong before is what matters
+		return nil, nil, Hello{}, err
+	}
+	return nc, in, hello, nil
+}
+
+func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello, error) {
+	mine, err := encodeHello(g.Hello())
+	if err != nil {
+		return nil, Hello{}, err
+	}
+	req, err := http.NewRequest(http.MethodGet, "http://"+address+Path, nil)
+	if err != nil {
+		return nil, Hello{}, fmt.Errorf("address %q: %w", address, err)
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", kind)
+	req.Header.Set(helloHeader, mine)
+	if err := req.Write(nc); err != nil {
+		return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	in := bufio.NewReaderSize(nc, 64<<10)
+	resp, err := http.ReadResponse(in, req)
+	if err != nil {
+		return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		defer resp.Body.Close()
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		if err != nil {
+			return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		var answer struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(text, &answer) != nil || answer.Error == "" {
+			answer.Error = fmt.Sprintf("HTTP status %d", resp.StatusCode)
+		}
+		return nil, Hello{}, Errorf(CodeRefused, "%s", answer.Error)
+	}
+	theirs, err := decodeHello(resp.Header.Get(helloHeader))
+	if err != nil {
+		return nil, Hello{}, err
+	}
+	if err := g.Meet(theirs); err != nil {
+		return nil, Hello{}, &RemoteError{Code: CodeRefused, Text: err.Error()}
+	}
+	return in, theirs, nil
+}

@@ -1,0 +1,157 @@
+package memnet
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// maxQueued is how many bytes wait in one direction before writing blocks: the
+// socket buffers.
+const maxQueued = 1 << 20
+
+var errReset = errors.New("connection reset by peer")
+
+// half is one direction of a connection.
+type half struct {
+	n      *Network
+	way    link
+	queue  []parcel // guarded by n.mu
+	queued int      // guarded by n.mu; bytes in queue
+	closed bool     // guarded by n.mu; the writer has closed: end of file behind the queue
+	gone   bool     // guarded by n.mu; the reader has closed
+	reset  bool     // guarded by n.mu
+}
+
+// parcel is what one Write sent.
+type parcel struct {
+	data []byte
+	at   time.Time // not readable before
+}
+
+type conn struct {
+	n             *Network
+	in, out       *half
+	local, remote addr
+	closed        bool // guarded by n.mu
+	readBy        deadline
+	writeBy       deadline
+}
+
+type deadline struct {
+	at    time.Time // guarded by n.mu; zero = none
+	timer *time.Timer
+}
+
+func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
+
+func (c *conn) Read(p []byte) (int, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for {
+		switch h := c.in; {
+		case c.closed:
+			return 0, net.ErrClosed
+		case h.reset:
+			return 0, errReset
+		case c.readBy.passed():
+			return 0, os.ErrDeadlineExceeded
+		case c.n.blockedLocked(h.way):
+		case len(h.queue) > 0 && !h.queue[0].at.After(time.Now()):
+			n := copy(p, h.queue[0].data)
+			h.queued -= n
+			if h.queue[0].data = h.queue[0].data[n:]; len(h.queue[0].data) == 0 {
+				h.queue = h.queue[1:]
+			}
+			c.n.changed.Broadcast()
+			return n, nil
+		case len(h.queue) == 0 && h.closed:
+			return 0, io.EOF
+		}
+		c.n.changed.Wait()
+	}
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for {
+		switch h := c.out; {
+		case c.closed:
+			return 0, net.ErrClosed
+		case h.reset || (h.gone && !c.n.blockedLocked(h.way)):
+			return 0, errReset
+		case c.writeBy.passed():
+			return 0, os.ErrDeadlineExceeded
+		case h.queued < maxQueued && !c.n.frozen[h.way.from]:
+			c.sendLocked(p)
+			return len(p), nil
+		}
+		c.n.changed.Wait()
+	}
+}
+
+func (c *conn) sendLocked(p []byte) {
+	h, delay := c.out, c.n.delay[c.out.way]
+	h.queue = append(h.queue, parcel{data: append([]byte(nil), p...), at: time.Now().Add(delay)})
+	h.queued += len(p)
+	if delay > 0 {
+		time.AfterFunc(delay, c.wake)
+	}
+	c.n.changed.Broadcast()
+}
+
+func (c *conn) wake() {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	c.n.changed.Broadcast()
+}
+
+func (c *conn) Close() error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	c.out.closed, c.in.gone = true, true
+	delete(c.n.conns, c.out)
+	c.readBy.stop()
+	c.writeBy.stop()
+	c.n.changed.Broadcast()
+	return nil
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+func (c *conn) LocalAddr() net.Addr  { return c.local }
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error { return c.set(&c.readBy, t) }
+
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.set(&c.writeBy, t) }
+
+func (c *conn) set(d *deadline, t time.Time) error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	d.stop()
+	d.at = t
+	if wait := time.Until(t); !t.IsZero() && wait > 0 {
+		d.timer = time.AfterFunc(wait, c.wake)
+	}
+	c.n.changed.Broadcast()
+	return nil
+}

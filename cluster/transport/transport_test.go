@@ -1,0 +1,336 @@
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport/memnet"
+	"github.com/count-db/count/internal/model"
+)
+
+// names is a node's registry of series.
+type names struct {
+	mu   sync.Mutex
+	byLs map[string]model.Ref
+	all  []labels.Labels
+	base model.Ref
+	full error
+}
+
+func (n *names) Intern(ls labels.Labels) (model.Ref, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ref, ok := n.byLs[ls.String()]; ok {
+		return ref, nil
+	}
+	if n.full != nil {
+		return 0, n.full
+	}
+	n.all = append(n.all, ls)
+	ref := n.base + model.Ref(len(n.all))
+	n.byLs[ls.String()] = ref
+	return ref, nil
+}
+
+func (n *names) Labels(ref model.Ref) labels.Labels {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all[ref-n.base-1]
+}
+
+func (n *names) ref(name string) model.Ref {
+	ref, err := n.Intern(labels.FromStrings("__name__", name, "job", "test"))
+	if err != nil {
+		panic(err)
+	}
+	return ref
+}
+
+func newNames(base model.Ref) *names { return &names{byLs: map[string]model.Ref{}, base: base} }
+
+// host is one end: it keeps what it is sent.
+type host struct {
+	*names
+	id      ring.NodeID
+	cluster string
+	srv     *Server
+
+	mu      sync.Mutex
+	samples map[string]float64
+	hold    chan struct{} // non-nil: Append waits for it
+}
+
+func (h *host) Hello() Hello {
+	return Hello{Protocol: Version, Cluster: h.cluster, Node: h.id}
+}
+
+func (h *host) Meet(o Hello) error {
+	if o.Cluster != h.cluster {
+		return fmt.Errorf("cluster %q, not %q", o.Cluster, h.cluster)
+	}
+	return nil
+}
+
+func (h *host) Append(ctx context.Context, r *Request) (AppendReply, error) {
+	if h.hold != nil {
+		select {
+		case <-h.hold:
+		case <-ctx.Done():
+			return AppendReply{}, ctx.Err()
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range r.Batch.Floats {
+		h.samples[fmt.Sprintf("%s@%d", h.Labels(s.Ref).Get("__name__"), s.T)] = s.V
+	}
+	return AppendReply{Stale: r.Fresh && r.Batch.Version < 10, Highest: 10}, nil
+}
+
+func (h *host) Call(ctx context.Context, from ring.NodeID, op Op, payload []byte, w *Answer) error {
+	switch op {
+	case 1:
+		w.End(append([]byte("echo "), payload...))
+		return nil
+	case 2:
+		for i := range 100 {
+			if err := w.Send([]byte{byte(i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	case 3:
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return Errorf(CodeUnavailable, "operation %d from node %d", op, from)
+}
+
+func listen(t *testing.T, net *memnet.Network, id ring.NodeID, cluster string) *host {
+	h := &host{names: newNames(1000 * model.Ref(id)), id: id, cluster: cluster, samples: map[string]float64{}}
+	h.srv = NewServer(h, h, nil)
+	ln, err := net.Listen(fmt.Sprintf("node%d", id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Server{Handler: h.srv}
+	go func() {
+		if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		h.srv.Close()
+		if err := web.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func connect(t *testing.T, net *memnet.Network, from *host, to string) *Peer {
+	p := NewPeer(PeerOptions{
+		Address: func() string { return to }, Dial: net.Dialer(fmt.Sprintf("node%d", from.id)), Greeter: from,
+		Met: func(Hello) error { return nil }, Labels: from.Labels, Up: func(bool) {},
+	})
+	t.Cleanup(p.Close)
+	return p
+}
+
+func batchOf(version model.Version, t int64, refs ...model.Ref) *Append {
+	b := &model.Batch{Version: version}
+	for i, ref := range refs {
+		b.Floats = append(b.Floats, model.FloatSample{T: t, V: float64(i), Ref: ref})
+	}
+	return &Append{Fresh: true, Sections: []Section{{Batch: b, Body: AppendBatch(nil, b)}}}
+}
+
+// send appends and waits for the answer.
+func send(p *Peer, a *Append) (AppendReply, error) {
+	type answer struct {
+		AppendReply
+		err error
+	}
+	got := make(chan answer, 1)
+	if err := p.Append(a, func(r AppendReply, err error) { got <- answer{r, err} }); err != nil {
+		return AppendReply{}, err
+	}
+	r := <-got
+	return r.AppendReply, r.err
+}
+
+func wait(t *testing.T, p *Peer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := p.WaitConnected(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAppendTranslatesSeries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		a, b := listen(t, net, 1, "c"), listen(t, net, 2, "c")
+		p := connect(t, net, a, "node2")
+		wait(t, p)
+		x, y := a.ref("x"), a.ref("y")
+		for i := range 3 {
+			r, err := send(p, batchOf(20, int64(i), x, y))
+			if err != nil || r.Stale || r.Highest != 10 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		if b.samples["y@2"] != 1 || len(b.samples) != 6 {
+			t.Fatalf("arrived: %v", b.samples)
+		}
+		if r, err := send(p, batchOf(5, 0, x)); err != nil || !r.Stale {
+			t.Fatalf("a batch below the highest version: %+v, %v", r, err)
+		}
+	})
+}
+
+// TestRefusedSeriesIsDefinedAgain: a series that the other side could not take
+// costs its batch only, and is sent with its labels again.
+func TestRefusedSeriesIsDefinedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		a, b := listen(t, net, 1, "c"), listen(t, net, 2, "c")
+		p := connect(t, net, a, "node2")
+		wait(t, p)
+		b.full = errors.New("limit of series")
+		if _, err := send(p, batchOf(20, 1, a.ref("x"))); CodeOf(err) != CodeLimit {
+			t.Fatalf("over the limit: %v", err)
+		}
+		b.full = nil
+		if _, err := send(p, batchOf(20, 2, a.ref("x"))); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		a := listen(t, net, 1, "c")
+		listen(t, net, 2, "c")
+		p := connect(t, net, a, "node2")
+		wait(t, p)
+		got, err := p.Call(t.Context(), 1, []byte("hello"))
+		if err != nil || string(got) != "echo hello" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		s, err := p.Stream(t.Context(), 2, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			chunk, err := s.Recv()
+			if err != nil || !bytes.Equal(chunk, []byte{byte(i)}) {
+				t.Fatalf("part %d: %v, %v", i, chunk, err)
+			}
+		}
+		if _, err := s.Recv(); !errors.Is(err, io.EOF) {
+			t.Fatalf("end of stream: %v", err)
+		}
+		if _, err := p.Call(t.Context(), 9, nil); CodeOf(err) != CodeUnavailable || err.Error() != "operation 9 from node 1" {
+			t.Fatalf("%v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.Call(ctx, 3, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("a call past its deadline: %v", err)
+		}
+		abandoned, err := p.Stream(t.Context(), 2, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		abandoned.Close()
+		if _, err := p.Call(t.Context(), 1, nil); err != nil {
+			t.Fatalf("after an abandoned stream: %v", err)
+		}
+	})
+}
+
+func TestRefusedByCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		a := listen(t, net, 1, "blue")
+		listen(t, net, 2, "green")
+		p := connect(t, net, a, "node2")
+		synctest.Wait()
+		if err := p.Err(); CodeOf(err) != CodeRefused || err.Error() != `cluster "blue", not "green"` {
+			t.Fatalf("%v", err)
+		}
+	})
+}
+
+// TestSilence: a cut link is noticed by missing answers, the connection is given
+// up, and after healing there is a new one without anybody asking.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		a, b := listen(t, net, 1, "c"), listen(t, net, 2, "c")
+		p := connect(t, net, a, "node2")
+		wait(t, p)
+		net.Cut("node1", "node2")
+		var lost error
+		answered := make(chan struct{})
+		err := p.Append(batchOf(20, 1, a.ref("x")), func(_ AppendReply, err error) {
+			lost = err
+			close(answered)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(400 * time.Millisecond)
+		if s, ok := p.Silence(); !ok || s < 300*time.Millisecond {
+			t.Fatalf("silent for %s, connected %v", s, ok)
+		}
+		<-answered
+		if !errors.Is(lost, ErrLost) {
+			t.Fatalf("unanswered: %v", lost)
+		}
+		if _, err := send(p, batchOf(20, 2, a.ref("x"))); !errors.Is(err, ErrLost) && !errors.Is(err, ErrUnreachable) {
+			t.Fatalf("without a connection: %v", err)
+		}
+		net.Heal()
+		wait(t, p)
+		if _, err := send(p, batchOf(20, 3, a.ref("x"))); err != nil {
+			t.Fatal(err)
+		}
+		if b.samples["x@3"] != 0 {
+			t.Fatalf("arrived: %v", b.samples)
+		}
+	})
+}
+
+func FuzzReadFrame(f *testing.F) {
+	f.Add(appendFrame(nil, kindPing, 7, []byte("payload")))
+	f.Add(appendFrame(nil, kindError, 1, appendError(nil, io.EOF)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var buf []byte
+		in := bufio.NewReader(bytes.NewReader(data))
+		for {
+			_, _, payload, err := readFrame(in, &buf)
+			if err != nil {
+				return
+			}
+			if err := decodeError(payload); err == nil {
+				t.Fatal("an error frame without an error")
+			}
+		}
+	})
+}
