@@ -82,9 +82,9 @@ func edgeFields() []field {
 		{key: "max_future", group: groupWrites, def: "10m", kind: durationKind(0, func(c *Config) *time.Duration { return &c.MaxFuture }), help: "how far ahead of now a sample may lie"},
 		{key: "write_deadline", group: groupWrites, def: "5s", kind: durationKind(10*time.Millisecond, func(c *Config) *time.Duration { return &c.WriteDeadline }), help: "how long a write waits for its copies before it is answered with 503"},
 		{key: "max_body_size", group: groupWrites, def: "32MiB", kind: sizeKind(1024, func(c *Config) *int64 { return &c.MaxBodySize }), help: "largest request body, compressed and decoded alike; larger ones are answered with 413"},
-		{key: "max_labels_per_series", group: groupWrites, def: "128", kind: intKind(1, 65535, func(c *Config) *int { return &c.MaxLabelsPerSeries }), help: "labels of a series, the metric name among them; series with more are refused"},
+		{key: "max_labels_per_series", group: groupWrites, def: "256", kind: intKind(1, 65535, func(c *Config) *int { return &c.MaxLabelsPerSeries }), help: "labels of a series, the metric name among them; series with more are refused"},
 		{key: "max_label_name_length", group: groupWrites, def: "1024", kind: intKind(1, 1<<20, func(c *Config) *int { return &c.MaxLabelNameLength }), help: "bytes of a label name"},
-		{key: "max_label_value_length", group: groupWrites, def: "65536", kind: intKind(1, 1<<24, func(c *Config) *int { return &c.MaxLabelValueLength }), help: "bytes of a label value"},
+		{key: "max_label_value_length", group: groupWrites, def: "16384", kind: intKind(1, 1<<20, func(c *Config) *int { return &c.MaxLabelValueLength }), help: "bytes of a label value"},
 
 		{key: "query_timeout", group: groupQueries, def: "2m", kind: durationKind(time.Millisecond, func(c *Config) *time.Duration { return &c.QueryTimeout }), help: "time after which a query is given up"},
 		{key: "query_max_samples", group: groupQueries, def: "50000000", kind: intKind(1, 1<<62, func(c *Config) *int { return &c.QueryMaxSamples }), help: "samples that one query may hold in memory"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/grafana/regexp"
@@ -71,16 +72,31 @@ func New(d Deps, o Options) (*API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the CORS origin: %w", err)
 	}
-	none := nothing{}
-	external := externalURL(o.ExternalURL, o.ListenAddress)
-	v1 := api.NewAPI(
+	r := route.New()
+	newV1(d, o, cors, externalURL(o.ExternalURL, o.ListenAddress)).Register(r)
+	mounted := http.StripPrefix("/api/v1", r)
+	out := &API{
+		V1:       override(mounted, map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)}),
+		Metadata: metadataHandler(d.Metadata),
+		Federate: &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: time.Now, logger: d.Logger, unavailable: o.Unavailable},
+		Flush:    flushHandler(d.Admin, o.Unavailable),
+	}
+	if d.Appendable != nil {
+		out.OTLP = atPath("/api/v1/otlp/v1/metrics", mounted)
+	}
+	return out, nil
+}
+
+// newV1 passes the 44 arguments of Prometheus's constructor.
+func newV1(d Deps, o Options, cors *regexp.Regexp, external *url.URL) *api.API {
+	return api.NewAPI(
 		d.Engine,
 		d.Queryable,
 		d.Appendable,
 		d.Exemplars,
-		none.scrapePools,
-		none.targets,
-		none.alertmanagers,
+		nothing{}.scrapePools,
+		nothing{}.targets,
+		nothing{}.alertmanagers,
 		func() config.Config { return config.DefaultConfig },
 		d.Status.Flags(),
 		api.GlobalURLOptions{ListenAddress: o.ListenAddress, Host: external.Host, Scheme: external.Scheme},
@@ -91,7 +107,7 @@ func New(d Deps, o Options) (*API, error) {
 		false, // enableSearch: the experimental search needs an index of its own
 		0,     // maxSearchLimit
 		d.Logger,
-		none.rules,
+		nothing{}.rules,
 		o.RemoteReadSampleLimit,
 		o.RemoteReadConcurrency,
 		remoteReadFrame,
@@ -99,8 +115,8 @@ func New(d Deps, o Options) (*API, error) {
 		cors,
 		func() (api.RuntimeInfo, error) { return runtimeInfo(d.Status), nil },
 		buildInfo(d.Status),
-		none.notifications,
-		none.subscribe,
+		nothing{}.notifications,
+		nothing{}.subscribe,
 		d.Gatherer,
 		d.Registerer,
 		nil,   // statsRenderer: Prometheus's
@@ -119,19 +135,6 @@ func New(d Deps, o Options) (*API, error) {
 		false, // enableQueryCost
 		o.QueryTimeout,
 	)
-	r := route.New()
-	v1.Register(r)
-	mounted := http.StripPrefix("/api/v1", r)
-	out := &API{
-		V1:       override(mounted, map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)}),
-		Metadata: metadataHandler(d.Metadata),
-		Federate: &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: time.Now, logger: d.Logger, unavailable: o.Unavailable},
-		Flush:    flushHandler(d.Admin, o.Unavailable),
-	}
-	if d.Appendable != nil {
-		out.OTLP = atPath("/api/v1/otlp/v1/metrics", mounted)
-	}
-	return out, nil
 }
 
 // override answers some paths with handlers of our own.
