@@ -1,0 +1,223 @@
+package membership
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/vfs"
+	"github.com/count-db/count/internal/wire"
+)
+
+func ringOf(t *testing.T, ids ...ring.NodeID) *ring.Ring {
+	t.Helper()
+	rec := RingRecord{Number: 1, RF: 3}
+	for _, id := range ids {
+		rec.Members = append(rec.Members, RingMember{ID: id})
+	}
+	r, err := rec.Ring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestViewMajority(t *testing.T) {
+	now := time.Unix(1000, 0)
+	v := NewView(Info{ID: 1}, 30*time.Second, now)
+	if v.Majority() {
+		t.Fatal("a majority without a ring")
+	}
+	v.SetRing(ringOf(t, 1, 2, 3), now)
+	if v.Majority() || v.Seen() != 1 {
+		t.Fatal("one of three is no majority")
+	}
+	v.SetUp(2, true, now)
+	if !v.Majority() || v.Seen() != 2 {
+		t.Fatal("two of three are a majority")
+	}
+	v.SetUp(7, true, now) // not in the ring: counts for nothing
+	v.SetUp(2, false, now)
+	if v.Majority() {
+		t.Fatal("C4: a node outside the ring made a majority")
+	}
+}
+
+func TestViewStatus(t *testing.T) {
+	now := time.Unix(1000, 0)
+	v := NewView(Info{ID: 1}, 30*time.Second, now)
+	v.SetRing(ringOf(t, 1, 2), now)
+	v.Learn(Info{ID: 3, Address: "c:1"}, now)
+	status := func(id ring.NodeID, at time.Time) Status {
+		n, ok := v.Get(id, at)
+		if !ok {
+			t.Fatalf("node %d unknown", id)
+		}
+		return n.Status
+	}
+	v.SetUp(2, true, now)
+	if status(2, now.Add(time.Hour)) != Active {
+		t.Error("a node that answers is active however long ago it was learned")
+	}
+	v.SetUp(2, false, now)
+	if got := status(2, now.Add(29*time.Second)); got != Active {
+		t.Errorf("before the timeout: %s", got)
+	}
+	if got := status(2, now.Add(30*time.Second)); got != Failed {
+		t.Errorf("after the timeout: %s", got)
+	}
+	v.SetUp(2, true, now)
+	v.Suspect(2, true)
+	if status(2, now) != Active {
+		t.Error("gossip's word counts more than an answer")
+	}
+	if status(3, now) != Joining {
+		t.Error("a node outside the ring is joining")
+	}
+	v.Leave(3)
+	v.Leave(2)
+	if _, ok := v.Get(3, now); ok {
+		t.Error("a joining node that left is still known")
+	}
+	if _, ok := v.Get(2, now); !ok {
+		t.Error("a word of leaving moved ownership")
+	}
+	if !v.Learn(Info{ID: 2, Address: "b:2"}, now) || v.Learn(Info{ID: 2, Address: "b:2"}, now) {
+		t.Error("moved is not what it says")
+	}
+}
+
+func TestFound(t *testing.T) {
+	list := []string{"a:1", "b:1", "c:1"}
+	other := []string{"c:1", "a:1", "b:1"}
+	full := []Founder{
+		{Address: "a:1", ID: 1, Disk: "d1", List: list},
+		{Address: "b:1", ID: 2, Disk: "d2", List: other},
+		{Address: "c:1", ID: 3, Disk: "d3", List: list},
+	}
+	members, err := Found(1, list, full)
+	if err != nil || len(members) != 3 || members[1].Disk != "d2" {
+		t.Fatalf("%v, %v", members, err)
+	}
+	again, err := Found(3, other, full)
+	if err != nil || ClusterID("count", members) != ClusterID("count", again) {
+		t.Fatal("two founders come to different clusters", err)
+	}
+	if _, err := Found(1, list, full[:2]); !errors.Is(err, ErrWaiting) || !strings.Contains(err.Error(), "c:1") {
+		t.Errorf("one missing: %v", err)
+	}
+	change := func(f func(a []Founder)) []Founder {
+		out := append([]Founder{}, full...)
+		f(out)
+		return out
+	}
+	for name, answers := range map[string][]Founder{
+		"shorter list": change(func(a []Founder) { a[1].List = []string{"a:1", "b:1"} }),
+		"other list": change(func(a []Founder) {
+			a[1].List, a[1].Resolved = []string{"a:1", "b:1", "d:1"}, []ring.NodeID{1, 2, 4}
+		}),
+		"one id twice":  change(func(a []Founder) { a[2].ID = 2 }),
+		"somebody else": change(func(a []Founder) { a[0].ID = 9 }),
+	} {
+		if _, err := Found(1, list, answers); err == nil || errors.Is(err, ErrWaiting) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	renamed := change(func(a []Founder) { a[1].List = []string{"a.local:1", "b:1", "c:1"} })
+	if _, err := Found(1, list, renamed); !errors.Is(err, ErrWaiting) {
+		t.Errorf("other names, not resolved yet: %v", err)
+	}
+	renamed[1].Resolved = []ring.NodeID{3, 2, 1}
+	if _, err := Found(1, list, renamed); err != nil {
+		t.Errorf("other names of the same nodes: %v", err)
+	}
+}
+
+func TestRefillReason(t *testing.T) {
+	mine := Disk{ID: "d1", Starts: 5}
+	for _, c := range []struct {
+		name             string
+		d                Disk
+		recorded, merged string
+		seen             []Sighting
+		want             string
+	}{
+		{"as ever", mine, "d1", "", []Sighting{{"d1", 4}}, ""},
+		{"founding", mine, "", "", nil, ""},
+		{"new disk", mine, "d0", "", nil, "its disk is a new one"},
+		{"new disk, refilled", mine, "d0", "d1", nil, ""},
+		{"older copy", mine, "d1", "", []Sighting{{"d1", 6}}, "its disk is an older copy"},
+		{"other disk seen", mine, "d1", "", []Sighting{{"d9", 6}}, ""},
+		{"gap", Disk{ID: "d1", Starts: 5, Gap: true}, "d1", "d1", nil, "its log or a file had a gap"},
+	} {
+		if got := RefillReason(c.d, c.recorded, c.merged, c.seen); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestState(t *testing.T) {
+	fs, dir := vfs.OS(), t.TempDir()
+	if s, err := LoadState(fs, dir); s != nil || err != nil {
+		t.Fatalf("no file: %v, %v", s, err)
+	}
+	want := &State{
+		Cluster: "count", Node: 2, Disk: "d2", Refilling: "because", Merged: "d1",
+		Ring:      &RingRecord{Number: 1, ClusterID: "id", RF: 3, Members: []RingMember{{ID: 2, Zone: "z", Disk: "d2"}}},
+		Addresses: map[ring.NodeID]string{3: "c:1"}, Seen: map[ring.NodeID]Sighting{3: {Disk: "d3", Starts: 9}},
+	}
+	if err := want.Save(fs, dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := LoadState(fs, dir)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	good, err := encodeState(&State{Cluster: "count", Node: 1, Ring: &RingRecord{Number: 1, RF: 1, Members: []RingMember{{ID: 1}}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(stateMagic))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := decodeState(data); err != nil && !errors.Is(err, wire.ErrCorrupt) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestMessages(t *testing.T) {
+	for _, text := range []string{
+		`{"sender_id":2,"message_type":{"NodeJoin":{"node":{"id":2,"address":"b:1","status":"Joining","last_seen":5,"version":"1","data_size":7}}},"timestamp":9}`,
+		`{"sender_id":2,"message_type":{"Heartbeat":{"node":{"id":2,"address":"b:1","status":"Active","last_seen":5,"version":"1","data_size":7}}},"timestamp":9}`,
+		`{"sender_id":2,"message_type":{"NodeLeave":{"node_id":3}},"timestamp":9}`,
+		`{"sender_id":2,"message_type":{"NodeFailed":{"node_id":3}},"timestamp":9}`,
+		`{"sender_id":2,"message_type":{"ClusterState":{"nodes":[]}},"timestamp":9}`,
+	} {
+		m, err := ParseMessage([]byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if again, err := json.Marshal(m); err != nil || string(again) != text {
+			t.Errorf("%s came back as %s, %v", text, again, err)
+		}
+	}
+	for _, text := range []string{
+		``, `{}`, `{"sender_id":1,"message_type":{},"timestamp":1}`,
+		`{"sender_id":1,"message_type":{"NodeLeave":{"node_id":1},"NodeFailed":{"node_id":1}}}`,
+		`{"sender_id":1,"message_type":{"NodeJoin":{"node":{"id":0}}}}`,
+		`{"sender_id":1,"message_type":{"NodeJoin":{"node":{"id":1,"status":"Sleeping"}}}}`,
+	} {
+		if _, err := ParseMessage([]byte(text)); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
