@@ -1,0 +1,83 @@
+# Everything a developer runs. `make help` lists it; CI runs the same targets.
+
+GO       ?= go
+BIN      := bin/count
+CACHE    ?= $(shell $(GO) env GOCACHE)/count-tools
+PACKAGES := ./...
+FUZZTIME ?= 10s
+# Versions of the tools: pinned here and nowhere else.
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/count
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/count
+
+.PHONY: run
+run: build ## build and start a node at http://127.0.0.1:8080 with its data in ./count_data
+	./$(BIN) serve
+
+.PHONY: test
+test: ## all tests but those with whole processes
+	$(GO) test $(PACKAGES)
+
+.PHONY: test-race
+test-race: ## the tests of concurrent packages under the race detector, with invariants checked
+	$(GO) test -race -tags invariants ./engine/... ./cluster/... ./ingest/... ./internal/... ./promql/... ./remote/write/...
+
+.PHONY: e2e
+e2e: build ## whole processes: the real binary, kill -9, a real Prometheus when PROMETHEUS_BIN names one (make tools)
+	COUNT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./test/...
+
+.PHONY: cluster
+cluster: build ## start three nodes at ports 8081 to 8083 with their data in ./count_data/node-*
+	./deploy/local-cluster.sh
+
+.PHONY: lint
+lint: ## format, vet, staticcheck and the rules of the house
+	@out="$$(gofmt -l $$(git ls-files '*.go'))"; [ -z "$$out" ] || { echo "not formatted (gofmt -w):"; echo "$$out"; exit 1; }
+	$(GO) vet $(PACKAGES)
+	$(GO) test -count=1 ./internal/lint
+	@if command -v staticcheck >/dev/null; then staticcheck $(PACKAGES); else echo "staticcheck is not installed: go install $(STATICCHECK)"; fi
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; fi
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@for file in $$(git grep -lE '^func Fuzz' -- '*_test.go'); do \
+	  for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $$file | cut -c6-); do \
+	    echo "== $$(dirname $$file) $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## Go benchmarks in the form that benchstat reads
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./engine/... ./remote/write/... ./ingest/... ./promql/...
+
+.PHONY: bench-peers
+bench-peers: build ## load Count, Prometheus and VictoriaMetrics with the same data and print a table
+	./$(BIN) bench compare
+
+.PHONY: tools
+tools: ## build Prometheus and promtool, pinned, as peers for e2e and bench-peers (minutes, once)
+	mkdir -p "$(CACHE)"
+	cd test/tools && $(GO) build -o "$(CACHE)/" github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
+	@echo 'export PROMETHEUS_BIN="$(CACHE)/prometheus" PROMTOOL_BIN="$(CACHE)/promtool"'
+
+.PHONY: docs
+docs: ## write the pages that follow from the code
+	$(GO) test ./internal/config -run TestReference -update
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
