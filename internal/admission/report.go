@@ -82,3 +82,14 @@ func (r *Report) String() string {
 	}
 	return b.String()
 }
+
+// First returns the first reason, by their order, for which something was
+// refused; Malformed when nothing was.
+func (r *Report) First() Reason {
+	for reason, n := range r.counts {
+		if n > 0 {
+			return Reason(reason)
+		}
+	}
+	return Malformed
+}

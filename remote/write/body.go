@@ -18,6 +18,9 @@ const (
 	// announces much must not get memory for it.
 	firstRead      = 64 << 10
 	firstReadKnown = 1 << 20
+	// requestCost is what a request counts for beside its body, so that the
+	// bound on memory also bounds the number of requests.
+	requestCost = 16 << 10
 	// maxKeptBytes is the most memory that one request leaves to the next ones:
 	// several times what usual ones of 2,000 samples need.
 	maxKeptBytes = 4 << 20
@@ -83,7 +86,7 @@ func (req *request) readBody(r *http.Request, limit int64) error {
 		want = min(firstRead, limit)
 	}
 	want = min(want, firstReadKnown)
-	if err := req.reserve(want + 1); err != nil {
+	if err := req.reserve(requestCost + want + 1); err != nil {
 		return err
 	}
 	req.body = req.body[:0]
