@@ -77,7 +77,7 @@ func (r *Registry) load() (LoadReport, error) {
 			return report, err
 		}
 	}
-	if d.damaged > 0 || report.TornBytes > 0 {
+	if d.damaged > 0 || report.TornBytes > 0 || d.good == 0 {
 		return report, r.rewrite()
 	}
 	if f.handle, err = f.fs.OpenAppend(f.path); err != nil {

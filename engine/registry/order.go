@@ -29,7 +29,8 @@ type ranks struct {
 // is never worth a new order.
 const minUnranked = 64
 
-// SortByLabels sorts references by their series' labels, in place. References
+// SortByLabels sorts references, each given once, by their series' labels, in
+// place. References
 // that name no series come first.
 func (r *Registry) SortByLabels(refs []model.Ref) {
 	if len(refs) < 2 {
@@ -50,7 +51,7 @@ func (r *Registry) SortByLabels(refs []model.Ref) {
 	// Ranked ones to the front, by rank; the others behind them, by labels;
 	// then one merge.
 	split := have.partition(refs)
-	slices.SortFunc(refs[:split], func(a, b model.Ref) int { return cmp.Compare(have.rank[a], have.rank[b]) })
+	have.sort(refs[:split])
 	r.sortByCompare(refs[split:])
 	r.mergeSorted(refs, split)
 }
@@ -100,7 +101,7 @@ func (r *Registry) rerank() *ranks {
 	split := 0
 	if old != nil {
 		split = old.partition(all)
-		slices.SortFunc(all[:split], func(a, b model.Ref) int { return cmp.Compare(old.rank[a], old.rank[b]) })
+		old.sort(all[:split])
 	}
 	ranked, young := r.items(all[:split]), r.items(all[split:])
 	slices.SortFunc(young, compareItems)
@@ -153,6 +154,26 @@ func (k *ranks) countUnranked(refs []model.Ref) int {
 		}
 	}
 	return n
+}
+
+// sort sorts references that all have a rank.
+func (k *ranks) sort(refs []model.Ref) {
+	if len(refs) < len(k.rank)/8 {
+		slices.SortFunc(refs, func(a, b model.Ref) int { return cmp.Compare(k.rank[a], k.rank[b]) })
+		return
+	}
+	// Many of all: one pass over the ranks. A rank belongs to one series, and a
+	// series is in refs once.
+	at := make([]model.Ref, len(k.rank)+1)
+	for _, ref := range refs {
+		at[k.rank[ref]] = ref
+	}
+	refs = refs[:0]
+	for _, ref := range at {
+		if ref != 0 {
+			refs = append(refs, ref)
+		}
+	}
 }
 
 // partition moves the ranked references to the front and returns their number.

@@ -40,8 +40,8 @@ const (
 	shardNum = 64
 )
 
-// page holds pageSize consecutive series. labels, id and hash of an entry are
-// written once, before its state becomes live, and cleared at eviction.
+// page holds pageSize consecutive series. An entry is there before
+// its state becomes live, and goes with it at eviction.
 type page struct {
 	state   [pageSize]atomic.Uint32
 	entries [pageSize]atomic.Pointer[entry]
@@ -51,7 +51,6 @@ type page struct {
 type entry struct {
 	labels labels.Labels
 	id     model.SeriesID
-	hash   uint64
 }
 
 // shard is a part of the index from label hash to reference.
@@ -133,7 +132,7 @@ func (r *Registry) Intern(ls labels.Labels) (ref model.Ref, created bool, err er
 	if ref = r.find(s, hash, ls); ref != 0 && r.resurrect(ref) {
 		return ref, false, nil
 	}
-	e := &entry{labels: ls.Copy(), id: model.SeriesIDOf(ls), hash: hash}
+	e := &entry{labels: ls.Copy(), id: model.SeriesIDOf(ls)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.opts.MaxSeries > 0 && r.live >= r.opts.MaxSeries {
@@ -169,7 +168,7 @@ func (r *Registry) define(ref model.Ref, ls labels.Labels, state uint32) (model.
 		r.MarkLogged([]model.Ref{have})
 		return have, nil
 	}
-	e := &entry{labels: ls.Copy(), id: model.SeriesIDOf(ls), hash: hash}
+	e := &entry{labels: ls.Copy(), id: model.SeriesIDOf(ls)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if have := r.entry(ref); have != nil {
@@ -188,7 +187,7 @@ func (r *Registry) addLocked(s *shard, ref model.Ref, e *entry, state uint32) {
 	p := r.growLocked(ref)
 	p.entries[ref%pageSize].Store(e)
 	p.state[ref%pageSize].Store(state)
-	s.table.insert(e.hash, ref, r.labelHash)
+	s.table.insert(e.labels.Hash(), ref, r.labelHash)
 	r.ids.insert(idHash(e.id), ref, r.idHashOf)
 	r.postings.add(ref, e.labels)
 	r.file.undurable = append(r.file.undurable, ref)
@@ -236,7 +235,7 @@ func (r *Registry) entry(ref model.Ref) *entry {
 func (r *Registry) find(s *shard, hash uint64, ls labels.Labels) model.Ref {
 	return s.table.find(hash, func(ref model.Ref) bool {
 		e := r.entry(ref)
-		return e != nil && e.hash == hash && labels.Equal(e.labels, ls)
+		return e != nil && labels.Equal(e.labels, ls)
 	})
 }
 
@@ -284,6 +283,6 @@ func (r *Registry) Generation() uint64 { return r.generation.Load() }
 // idHash takes the half of the id that the ring does not use.
 func idHash(id model.SeriesID) uint64 { return binary.BigEndian.Uint64(id[8:]) }
 
-func (r *Registry) labelHash(ref model.Ref) uint64 { return r.entry(ref).hash }
+func (r *Registry) labelHash(ref model.Ref) uint64 { return r.entry(ref).labels.Hash() }
 
 func (r *Registry) idHashOf(ref model.Ref) uint64 { return idHash(r.entry(ref).id) }

@@ -133,12 +133,13 @@ func (r *Registry) remove(refs []model.Ref) int {
 	entries := make(map[model.Ref]*entry, len(refs))
 	for _, ref := range refs {
 		e := r.entry(ref)
-		s := &r.shards[e.hash%shardNum]
+		hash := e.labels.Hash()
+		s := &r.shards[hash%shardNum]
 		s.mu.Lock()
 		r.mu.Lock()
 		p := r.page(ref)
 		if p.state[ref%pageSize].CompareAndSwap(stateLive|stateCold, 0) {
-			s.table.remove(e.hash, ref)
+			s.table.remove(hash, ref)
 			r.ids.remove(idHash(e.id), ref)
 			p.entries[ref%pageSize].Store(nil)
 			r.live--
