@@ -30,8 +30,7 @@ type ranks struct {
 const minUnranked = 64
 
 // SortByLabels sorts references, each given once, by their series' labels, in
-// place. References
-// that name no series come first.
+// place. Those that name no series come first.
 func (r *Registry) SortByLabels(refs []model.Ref) {
 	if len(refs) < 2 {
 		return
