@@ -1,6 +1,7 @@
 package apiv1
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,8 @@ type Options struct {
 	DataDir               string // snapshots are made in its folder "snapshots"
 	ListenAddress         string
 	ExternalURL           string
-	CORSOrigin            string // anchored regular expression; empty = any
+	CORSOrigin            string           // anchored regular expression; empty = any
+	Now                   func() time.Time // clock of /federate; nil = time.Now
 	LookbackDelta         time.Duration
 	QueryTimeout          time.Duration
 	RemoteReadSampleLimit int
@@ -48,6 +50,10 @@ type Options struct {
 	// Unavailable reports whether an error says that too few copies could be
 	// reached or the storage is closed: it is answered with 503. Nil = never.
 	Unavailable func(error) bool
+	// Consistency puts what the parameter "consistency" of a read says into the
+	// context that the queries get; its error is answered with 400. Nil = the
+	// parameter is ignored.
+	Consistency func(ctx context.Context, asked string) (context.Context, error)
 }
 
 // remoteReadFrame is the size of a frame of streamed remote read, in bytes:
@@ -68,6 +74,9 @@ func New(d Deps, o Options) (*API, error) {
 	if o.CORSOrigin == "" {
 		o.CORSOrigin = ".*"
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	cors, err := regexp.Compile("^(?s:" + o.CORSOrigin + ")$")
 	if err != nil {
 		return nil, fmt.Errorf("compile the CORS origin: %w", err)
@@ -76,9 +85,9 @@ func New(d Deps, o Options) (*API, error) {
 	newV1(d, o, cors, externalURL(o.ExternalURL, o.ListenAddress)).Register(r)
 	mounted := http.StripPrefix("/api/v1", r)
 	out := &API{
-		V1:       override(mounted, map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)}),
+		V1:       atConsistency(o.Consistency, override(mounted, map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)})),
 		Metadata: metadataHandler(d.Metadata),
-		Federate: &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: time.Now, logger: d.Logger, unavailable: o.Unavailable},
+		Federate: atConsistency(o.Consistency, &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: o.Now, logger: d.Logger, unavailable: o.Unavailable}),
 		Flush:    flushHandler(d.Admin, o.Unavailable),
 	}
 	if d.Appendable != nil {
@@ -135,6 +144,21 @@ func newV1(d Deps, o Options, cors *regexp.Regexp, external *url.URL) *api.API {
 		false, // enableQueryCost
 		o.QueryTimeout,
 	)
+}
+
+// atConsistency lets a request say how many copies its answer asks for.
+func atConsistency(apply func(context.Context, string) (context.Context, error), next http.Handler) http.Handler {
+	if apply == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, err := apply(r.Context(), r.FormValue("consistency"))
+		if err != nil {
+			failure(w, http.StatusBadRequest, "bad_data", err.Error())
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // override answers some paths with handlers of our own.

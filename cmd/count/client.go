@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	defaultServer = "http://127.0.0.1:8080"
+	clientTimeout = 3 * time.Minute
+	maxAnswer     = 1 << 30 // bytes
+)
+
+// client talks to a node.
+type client struct{ base string }
+
+// newFlags returns a flag set for a verb that talks to a node, and where the
+// address of that node will be.
+func newFlags(c call, name string) (*flag.FlagSet, *string) {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	server := defaultServer
+	for _, kv := range c.environ {
+		if v, ok := strings.CutPrefix(kv, "COUNT_SERVER="); ok && v != "" {
+			server = v
+		}
+	}
+	return fs, fs.String("server", server, "")
+}
+
+// parse parses flags and arguments in any order and returns the arguments.
+func parse(fs *flag.FlagSet, args []string) ([]string, error) {
+	var rest []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, &usageError{err}
+		}
+		args = fs.Args()
+		if len(args) == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, args[0]), args[1:]
+	}
+}
+
+func newClient(server string) (*client, error) {
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return nil, &usageError{fmt.Errorf("server %q is not a URL such as %s", server, defaultServer)}
+	}
+	return &client{base: strings.TrimRight(server, "/")}, nil
+}
+
+// do sends a request and returns the answer's body; an answer that is not 2xx
+// is an error with what the node said.
+func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no answer from %s: %w", c.base, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return text, fmt.Errorf("%s answered %s: %s", c.base, resp.Status, strings.TrimSpace(string(text)))
+	}
+	return text, nil
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+func healthVerb() verb {
+	return verb{
+		name:    "health",
+		summary: "ask a node how it is; exit code 0 when healthy or degraded",
+		usage: `Usage:
+  count health [--server URL] [--ready]
+
+Prints the answer of /health. Meant for container health checks too.
+
+  --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
+  --ready        ask /-/ready instead: 0 once the node takes requests
+`,
+		run: runHealth,
+	}
+}
+
+func runHealth(ctx context.Context, c call) error {
+	fs, server := newFlags(c, "health")
+	ready := fs.Bool("ready", false, "")
+	args, err := parse(fs, c.args)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		return &usageError{errors.New("no arguments are taken")}
+	}
+	node, err := newClient(*server)
+	if err != nil {
+		return err
+	}
+	path := "/health"
+	if *ready {
+		path = "/-/ready"
+	}
+	answer, err := node.do(ctx, "GET", path, "", nil)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(c.stdout, string(answer))
+	return err
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/count-db/count/internal/config"
+	"github.com/count-db/count/internal/node"
+	"github.com/count-db/count/internal/telemetry"
+)
+
+func serveVerb() verb {
+	return verb{
+		name:    "serve",
+		summary: "run a node (the default)",
+		usage: `Usage:
+  count serve [--config.file FILE] [--SETTING VALUE]...
+
+Each setting below can be given as a flag (--node-id 2), in the YAML file that --config.file or CONFIG_FILE
+names (node_id: 2), or in the environment (NODE_ID=2). The environment wins over the file, the file over flags.
+SIGTERM and Ctrl-C end the node in good order; a second one ends it at once.
+
+Examples:
+  count serve --data-dir /var/lib/count --bind-address 0.0.0.0:8080
+  NODE_ID=2 CLUSTER_NODES=count-1:8080,count-2:8080,count-3:8080 count serve
+`,
+		more: func(w io.Writer) { fmt.Fprint(w, config.Usage()) },
+		run:  runServe,
+	}
+}
+
+func runServe(ctx context.Context, c call) error {
+	cfg, err := config.Load(config.Sources{Environ: c.environ, Args: c.args})
+	if err != nil {
+		return &usageError{err}
+	}
+	logger, err := telemetry.NewLogger(c.stderr, cfg.LogLevel, cfg.LogFormat)
+	if err != nil {
+		return fmt.Errorf("make the logger: %w", err)
+	}
+	memory := applyLimits(cfg)
+	n, err := node.New(node.Options{Config: cfg, Logger: logger, Build: telemetry.ReadBuild(), Memory: memory})
+	if err != nil {
+		return err
+	}
+	if err := n.Run(ctx); err != nil {
+		level.Error(logger).Log("msg", "the node ends after an error", "err", err)
+		return err
+	}
+	return nil
+}
+
+// memoryShare of what the process may use is the Go runtime's soft limit; the
+// rest is for mapped files and what the runtime does not count.
+const memoryShare = 0.9
+
+// applyLimits sets the soft memory limit and the number of threads, and
+// returns the memory that the node may plan with, in bytes (0 = unknown). What
+// GOMEMLIMIT and GOMAXPROCS say goes before the settings.
+func applyLimits(cfg *config.Config) int64 {
+	limit := cfg.MemoryLimit
+	if limit == 0 {
+		limit = int64(float64(config.AvailableMemory()) * memoryShare)
+	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		limit = debug.SetMemoryLimit(-1)
+	} else if limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
+	if cfg.CPULimit > 0 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(cfg.CPULimit)
+	}
+	return limit
+}

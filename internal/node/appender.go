@@ -1,0 +1,77 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/engine"
+	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/internal/admission"
+	"github.com/count-db/count/internal/model"
+)
+
+// localAppender is the write path of a node without others: straight into its
+// own storage, which stamps the batch.
+type localAppender struct {
+	db *engine.DB
+	// forget is called when the storage no longer knows a reference that a cache
+	// of ours gave out.
+	forget func()
+}
+
+// forgottenRetry is when a sender may come back whose series had to be looked
+// up anew.
+const forgottenRetry = time.Second
+
+// Append implements ingest.Appender.
+func (a *localAppender) Append(ctx context.Context, b *model.Batch) error {
+	_, err := a.db.Append(ctx, b, engine.AppendOptions{Fresh: true})
+	if errors.Is(err, registry.ErrUnknownRef) {
+		a.forget()
+	}
+	return admissionError(err)
+}
+
+// admissionError says in the words of the entrances what the storage answered
+// to a write.
+func admissionError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, registry.ErrUnknownRef):
+		return &admission.UnavailableError{Reason: "a series was just retired from memory: send the request again", RetryAfter: forgottenRetry}
+	case errors.Is(err, engine.ErrOverloaded):
+		return fmt.Errorf("%w: %w", admission.ErrOverloaded, err)
+	case errors.Is(err, engine.ErrClosed):
+		return &admission.UnavailableError{Reason: "the node is stopping"}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return fmt.Errorf("%w: %w", admission.ErrStorage, err)
+}
+
+// interner gives the entrances the references of series.
+type interner struct{ db *engine.DB }
+
+// Intern implements the resolvers of the entrances.
+func (i interner) Intern(ls labels.Labels) (model.Ref, error) {
+	ref, err := i.db.Intern(ls)
+	if errors.Is(err, registry.ErrLimit) || errors.Is(err, engine.ErrSeriesLimit) {
+		return 0, &admission.Rejection{Reason: admission.SeriesLimit, Detail: fmt.Sprintf("series %s is new, and the limit of series in memory (MAX_SERIES) is reached", admission.Describe(ls))}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", admission.ErrStorage, err)
+	}
+	return ref, nil
+}
+
+// unavailable reports whether an error of a read says that it may work another
+// time or at another node.
+func unavailable(err error) bool {
+	var notNow *admission.UnavailableError
+	return errors.Is(err, engine.ErrClosed) || errors.As(err, &notNow)
+}

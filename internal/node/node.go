@@ -1,0 +1,174 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/count-db/count/internal/config"
+	"github.com/count-db/count/internal/server"
+	"github.com/count-db/count/internal/telemetry"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// Options are what a node is made from.
+type Options struct {
+	Config *config.Config
+	Logger log.Logger
+	Build  telemetry.Build
+	// Memory is what the node may plan with, in bytes; 0 = unknown.
+	Memory int64
+	Place  Place
+}
+
+// Place says where the process runs; it is only shown.
+type Place struct {
+	Hostname         string
+	WorkingDirectory string
+	GOGC, GODEBUG    string
+}
+
+// Node is a running Count. Its states: starting (bound, answers /-/healthy,
+// everything else with 503), ready, stopping (still answers, /-/ready is 503).
+type Node struct {
+	opts     Options
+	fs       vfs.FS
+	listener net.Listener
+	registry *prometheus.Registry
+	server   *server.Server
+	slots    *slots
+	started  time.Time
+
+	// why is the reason the node is not ready; nil = it is. Health reads it.
+	why   atomic.Pointer[string]
+	parts atomic.Pointer[parts] // nil while starting
+}
+
+// New binds the port and builds what answers while the node starts. Run does
+// the rest and gives the port back.
+func New(opts Options) (*Node, error) {
+	cfg := opts.Config
+	listener, err := net.Listen("tcp", cfg.BindAddress)
+	if err != nil {
+		return nil, fmt.Errorf("bind BIND_ADDRESS: %w", err)
+	}
+	n := &Node{opts: opts, fs: vfs.OS(), listener: listener, registry: telemetry.NewRegistry(opts.Build), started: time.Now()}
+	n.notReady("the storage is being opened")
+	n.slots = newSlots(n.whyNotReady)
+	n.server, err = server.New(n.slots.handlers(n), server.Options{
+		RoutePrefix:   cfg.RoutePrefix,
+		AdminAPI:      cfg.AdminAPI,
+		MaxBodySize:   cfg.MaxBodySize,
+		QueryTimeout:  cfg.QueryTimeout,
+		WebConfigFile: cfg.WebConfigFile,
+		LogLevel:      cfg.LogLevel,
+		Logger:        opts.Logger,
+		Registerer:    n.registry,
+	})
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return n, nil
+}
+
+// Address returns the bound host:port.
+func (n *Node) Address() string { return n.listener.Addr().String() }
+
+// Run opens the storage, serves until ctx ends and then takes the node down in
+// order. It returns nil after a good end.
+func (n *Node) Run(ctx context.Context) error {
+	serving := make(chan error, 1)
+	go func() { serving <- n.server.Serve(n.listener) }()
+	level.Info(n.opts.Logger).Log("msg", "listening", "address", n.Address(), "node_id", n.opts.Config.NodeID, "version", n.opts.Build.Version)
+
+	p, err := n.open()
+	if err != nil {
+		return errors.Join(err, n.server.Close(), <-serving)
+	}
+	n.parts.Store(p)
+	n.slots.fill(p)
+	n.ready()
+	level.Info(n.opts.Logger).Log("msg", "ready", "address", n.Address(), "data_dir", n.opts.Config.DataDir,
+		"seconds", time.Since(n.started).Seconds(), "replayed_samples", p.db.Stats().Replay.Samples)
+
+	select {
+	case err = <-serving:
+		serving <- nil
+	case <-ctx.Done():
+	}
+	return errors.Join(err, n.stop(p, serving))
+}
+
+// stop ends a node in order: readiness goes, so that nobody sends more;
+// running requests end; then the storage is flushed and closed. What a flush
+// cannot write stays in the log.
+func (n *Node) stop(p *parts, serving <-chan error) error {
+	n.notReady("the node is stopping")
+	level.Info(n.opts.Logger).Log("msg", "stopping", "wait", n.opts.Config.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), n.opts.Config.ShutdownTimeout)
+	defer cancel()
+	var errs []error
+	if err := n.server.Shutdown(ctx); err != nil {
+		level.Warn(n.opts.Logger).Log("msg", "requests that still ran were cut off", "err", err)
+		errs = append(errs, n.server.Close())
+	}
+	errs = append(errs, <-serving, p.close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop the node: %w", err)
+	}
+	level.Info(n.opts.Logger).Log("msg", "stopped")
+	return nil
+}
+
+func (n *Node) notReady(why string) { n.why.Store(&why) }
+func (n *Node) ready()              { n.why.Store(nil) }
+
+// whyNotReady returns why the node takes no requests, "" when it does.
+func (n *Node) whyNotReady() string {
+	if why := n.why.Load(); why != nil {
+		return *why
+	}
+	if p := n.parts.Load(); p != nil {
+		return p.whyNotReady()
+	}
+	return ""
+}
+
+// health is what /health answers.
+func (n *Node) health() server.Health {
+	h := server.Health{Status: server.Healthy, NodeID: n.opts.Config.NodeID, ClusterSize: 1, Version: n.opts.Build.Version}
+	p := n.parts.Load()
+	if p != nil {
+		h.Series = p.db.Stats().Series
+		p.describe(&h)
+	}
+	why := n.whyNotReady()
+	h.Ready = why == ""
+	if !h.Ready {
+		h.Status = server.Unhealthy
+		h.Reasons = append(h.Reasons, why)
+	}
+	return h
+}
+
+func (n *Node) metricsHandler() http.Handler {
+	return promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{Registry: n.registry, EnableOpenMetrics: true})
+}
+
+func (n *Node) versionHandler() http.Handler {
+	b := n.opts.Build
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		server.WriteJSON(w, http.StatusOK, map[string]string{
+			"name": "count", "version": b.Version, "revision": b.Revision, "date": b.Date, "go": b.GoVersion, "platform": b.Platform,
+		})
+	})
+}

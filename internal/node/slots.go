@@ -1,0 +1,51 @@
+package node
+
+import (
+	"net/http"
+
+	"github.com/count-db/count/internal/server"
+)
+
+// slots are the handlers whose parts exist only once the storage is open.
+type slots struct {
+	insert, remoteWrite, otlp                          *server.Slot
+	getRange, getAggregated, postRange, postAggregated *server.Slot
+	api, metadata, federate, flush                     *server.Slot
+}
+
+func newSlots(why func() string) *slots {
+	slot := func() *server.Slot { return server.NewSlot(why) }
+	return &slots{
+		insert: slot(), remoteWrite: slot(), otlp: slot(),
+		getRange: slot(), getAggregated: slot(), postRange: slot(), postAggregated: slot(),
+		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
+	}
+}
+
+// handlers returns what the routes lead to.
+func (s *slots) handlers(n *Node) server.Handlers {
+	return server.Handlers{
+		Insert: s.insert, RemoteWrite: s.remoteWrite, OTLP: s.otlp,
+		Series: server.SeriesHandlers{Range: s.getRange, Aggregated: s.getAggregated, ManyRange: s.postRange, ManyAggregated: s.postAggregated},
+		API:    s.api, Metadata: s.metadata, Federate: s.federate, Flush: s.flush,
+		Metrics: n.metricsHandler(), Version: n.versionHandler(),
+		Health: server.HealthHandler(n.health), Healthy: server.HealthyHandler(), Ready: server.ReadyHandler(n.whyNotReady),
+	}
+}
+
+// fill puts the parts into the slots: from now on they answer.
+func (s *slots) fill(p *parts) {
+	s.insert.Set(p.insert)
+	s.remoteWrite.Set(p.remoteWrite)
+	s.getRange.Set(http.HandlerFunc(p.rest.GetRange))
+	s.getAggregated.Set(http.HandlerFunc(p.rest.GetAggregated))
+	s.postRange.Set(http.HandlerFunc(p.rest.PostRange))
+	s.postAggregated.Set(http.HandlerFunc(p.rest.PostAggregated))
+	s.api.Set(p.api.V1)
+	s.metadata.Set(p.api.Metadata)
+	s.federate.Set(p.api.Federate)
+	s.flush.Set(p.api.Flush)
+	if p.api.OTLP != nil {
+		s.otlp.Set(p.api.OTLP)
+	}
+}

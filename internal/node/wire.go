@@ -1,0 +1,223 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/count-db/count/engine"
+	"github.com/count-db/count/ingest"
+	"github.com/count-db/count/internal/admission"
+	"github.com/count-db/count/internal/config"
+	"github.com/count-db/count/internal/seriescache"
+	"github.com/count-db/count/internal/server"
+	"github.com/count-db/count/internal/telemetry"
+	"github.com/count-db/count/promql"
+	"github.com/count-db/count/promql/prom"
+	"github.com/count-db/count/promql/rest"
+	"github.com/count-db/count/remote/apiv1"
+	"github.com/count-db/count/remote/write"
+)
+
+// parts are what a running node consists of.
+type parts struct {
+	db          *engine.DB
+	pipeline    *ingest.Pipeline
+	queries     *promql.Engine
+	insert      http.Handler
+	remoteWrite http.Handler
+	rest        *rest.Handler
+	api         *apiv1.API
+}
+
+// open opens the storage, which replays the log, and connects the parts to it.
+func (n *Node) open() (*parts, error) {
+	db, err := engine.Open(n.fs, n.opts.Config.DataDir, n.engineOptions())
+	if err != nil {
+		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
+	}
+	p := &parts{db: db}
+	if err := n.connect(p); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// connect builds what stands on the storage: the write path, then the queries,
+// then Prometheus's protocols over both.
+func (n *Node) connect(p *parts) error {
+	if err := n.registry.Register(newStorageCollector(p.db)); err != nil {
+		return fmt.Errorf("register the metrics of the storage: %w", err)
+	}
+	if err := n.connectWrites(p); err != nil {
+		return err
+	}
+	return n.connectReads(p)
+}
+
+func (n *Node) connectWrites(p *parts) error {
+	cfg := n.opts.Config
+	limits := admission.Limits{MaxLabels: cfg.MaxLabelsPerSeries, MaxNameBytes: cfg.MaxLabelNameLength, MaxValueBytes: cfg.MaxLabelValueLength}
+	cache := seriescache.New(seriescache.Options{})
+	var err error
+	p.pipeline, err = ingest.New(&localAppender{db: p.db, forget: func() {}}, ingest.Options{
+		MaxFuture:        max(cfg.MaxFuture, time.Millisecond), // 0 there means the default
+		Retention:        cfg.Retention,
+		MaxInFlightBytes: n.inFlightBytes(),
+		Describe:         p.db.Labels,
+		Registerer:       n.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("build the write path: %w", err)
+	}
+	p.remoteWrite, err = write.New(
+		write.Deps{Series: interner{p.db}, Sink: p.pipeline, Cache: cache, Registerer: n.registry},
+		write.Options{MaxBodyBytes: cfg.MaxBodySize, MaxDecodedBytes: cfg.MaxBodySize, Limits: limits},
+	)
+	if err != nil {
+		return fmt.Errorf("build remote write: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) connectReads(p *parts) error {
+	cfg := n.opts.Config
+	var err error
+	p.queries, err = promql.New(promql.Options{
+		Timeout: cfg.QueryTimeout, MaxSamples: cfg.QueryMaxSamples, Concurrency: cfg.QueryConcurrency, LookbackDelta: cfg.LookbackDelta,
+		Logger: telemetry.Slog(n.part("promql"), cfg.LogLevel), Registerer: n.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("build the query engine: %w", err)
+	}
+	store := &localStore{db: p.db}
+	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
+		MaxSamples: int64(cfg.QueryMaxSamples), Timeout: cfg.QueryTimeout, MaxBody: cfg.MaxBodySize,
+		Acquire: p.queries.AcquireQuerySlot,
+		StatusOf: func(err error) (int, bool) {
+			return http.StatusServiceUnavailable, unavailable(err)
+		},
+		Internal: &rest.Internal{Local: store, NodeID: int(cfg.NodeID)},
+	})
+	queryable := prom.New(store)
+	admin := &localAdmin{db: p.db, fs: n.fs}
+	p.api, err = apiv1.New(apiv1.Deps{
+		Engine: p.queries, Parser: p.queries.Parser(), Queryable: queryable, Exemplars: queryable,
+		Metadata: admin, Admin: admin,
+		Status:   &status{cfg: cfg, build: n.opts.Build, place: n.opts.Place, db: p.db, started: n.started},
+		Gatherer: n.registry, Registerer: n.registry, Logger: telemetry.Slog(n.part("api"), cfg.LogLevel),
+	}, apiv1.Options{
+		AdminAPI: cfg.AdminAPI, DataDir: cfg.DataDir, ListenAddress: n.Address(), ExternalURL: cfg.ExternalURL, CORSOrigin: cfg.CORSOrigin,
+		LookbackDelta: cfg.LookbackDelta, QueryTimeout: cfg.QueryTimeout,
+		RemoteReadSampleLimit: cfg.RemoteReadSampleLimit, RemoteReadConcurrency: cfg.RemoteReadConcurrency,
+		Unavailable: unavailable, Consistency: atConsistency,
+	})
+	if err != nil {
+		return fmt.Errorf("mount the HTTP API: %w", err)
+	}
+	return nil
+}
+
+// part returns the logger of a part.
+func (n *Node) part(name string) log.Logger { return log.With(n.opts.Logger, "part", name) }
+
+// engineOptions translates the settings of the storage.
+func (n *Node) engineOptions() engine.Options {
+	cfg := n.opts.Config
+	o := engine.Options{
+		Logger:         n.part("engine"),
+		FlushInterval:  cfg.FlushInterval,
+		SyncInterval:   cfg.WALSyncInterval,
+		BufferBytes:    cfg.MemoryBuffer.Bytes,
+		BufferSamples:  cfg.MemoryBuffer.Samples,
+		Retention:      cfg.Retention,
+		RetentionBytes: cfg.RetentionSize,
+		MaxSeries:      cfg.MaxSeries,
+		MaxExemplars:   cfg.MaxExemplars,
+	}
+	if cfg.MemoryBuffer.Auto() {
+		o.BufferBytes = bufferBytes(n.opts.Memory)
+	}
+	if cfg.MaxExemplars == 0 {
+		o.MaxExemplars = -1
+	}
+	switch cfg.WALSync {
+	case config.SyncInterval:
+		o.Sync = engine.SyncInterval
+	case config.SyncNever:
+		o.Sync = engine.SyncNever
+	}
+	return o
+}
+
+const (
+	mostBuffer   = 256 << 20 // bytes of the memory buffer when it is left to the node
+	leastBuffer  = 16 << 20
+	mostInFlight = 512 << 20 // bytes of the writes being handled
+)
+
+// bufferBytes is the share of the memory that the buffer gets by itself.
+func bufferBytes(memory int64) int64 {
+	if memory <= 0 {
+		return mostBuffer
+	}
+	return min(max(memory/16, leastBuffer), mostBuffer)
+}
+
+// inFlightBytes bounds the memory of the writes being handled; one request of
+// the largest size always fits.
+func (n *Node) inFlightBytes() int64 {
+	least := 4 * n.opts.Config.MaxBodySize
+	if n.opts.Memory <= 0 {
+		return max(least, mostInFlight)
+	}
+	return max(least, min(n.opts.Memory/8, mostInFlight))
+}
+
+// close takes the parts down, the storage last.
+func (p *parts) close() error {
+	var errs []error
+	if p.pipeline != nil {
+		p.pipeline.Stop()
+	}
+	if p.queries != nil {
+		errs = append(errs, p.queries.Close())
+	}
+	if err := p.db.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("close the storage: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// whyNotReady says why the parts take no requests, "" when they do.
+func (p *parts) whyNotReady() string {
+	if err := p.db.Failed(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// describe adds to /health what the parts know.
+func (p *parts) describe(h *server.Health) {
+	h.Series = p.db.Stats().Series
+}
+
+// atConsistency hands the consistency that a read asks for to the storage
+// below.
+func atConsistency(ctx context.Context, asked string) (context.Context, error) {
+	level, err := promql.ParseConsistency(asked)
+	if err != nil {
+		return nil, err
+	}
+	return promql.WithConsistency(ctx, level), nil
+}
+
+var (
+	_ ingest.Appender = (*localAppender)(nil)
+	_ write.Resolver  = interner{}
+	_ write.Sink      = (*ingest.Pipeline)(nil)
+)

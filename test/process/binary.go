@@ -1,0 +1,50 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// builder builds the binary once a test process.
+type builder struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+var built builder
+
+// Binary returns the path of the binary under test.
+func Binary(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("COUNT_BIN"); path != "" {
+		return path
+	}
+	built.once.Do(func() {
+		dir, err := os.MkdirTemp("", "count-bin-")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.path = filepath.Join(dir, "count")
+		out, err := exec.Command("go", "build", "-o", built.path, "github.com/count-db/count/cmd/count").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("build the binary: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.path
+}
+
+// Cleanup removes what Binary built; call it at the end of TestMain.
+func Cleanup() {
+	if built.path != "" {
+		_ = os.RemoveAll(filepath.Dir(built.path))
+	}
+}
