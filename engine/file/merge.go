@@ -1,0 +1,139 @@
+package file
+
+import (
+	"github.com/count-db/count/internal/model"
+)
+
+// Walk goes through the series of several files in one order, those with the
+// same reference together.
+type Walk struct {
+	inputs  []*Reader
+	compare func(a, b model.Ref) int
+	next    []int // of each input
+	at      []int // of each input: its number for the current series, -1 = not there
+	ref     model.Ref
+}
+
+// NewWalk walks through the inputs, each of which has its series in ascending
+// order of compare (0 only for equal references). compare is called only where
+// the inputs differ.
+func NewWalk(inputs []*Reader, compare func(a, b model.Ref) int) *Walk {
+	return &Walk{inputs: inputs, compare: compare, next: make([]int, len(inputs)), at: make([]int, len(inputs))}
+}
+
+// Next goes to the next series.
+func (w *Walk) Next() bool {
+	found := false
+	for i, r := range w.inputs {
+		if w.next[i] == r.Len() {
+			continue
+		}
+		ref := r.Ref(w.next[i])
+		if !found || (ref != w.ref && w.compare(ref, w.ref) < 0) {
+			found, w.ref = true, ref
+		}
+	}
+	if !found {
+		return false
+	}
+	for i, r := range w.inputs {
+		w.at[i] = -1
+		if w.next[i] < r.Len() && r.Ref(w.next[i]) == w.ref {
+			w.at[i] = w.next[i]
+			w.next[i]++
+		}
+	}
+	return true
+}
+
+// Ref returns the reference of the current series.
+func (w *Walk) Ref() model.Ref { return w.ref }
+
+// At returns the number of the current series in an input, -1 when it is not
+// there.
+func (w *Walk) At(input int) int { return w.at[input] }
+
+// Copier copies chunks from one file into another as they are. Columns are
+// stored once again when they are equal to others of the new file.
+type Copier struct {
+	w       *Writer
+	columns map[*Reader][]int // new number + 1 of the columns copied so far
+}
+
+// NewCopier returns a copier into w.
+func NewCopier(w *Writer) *Copier {
+	return &Copier{w: w, columns: map[*Reader][]int{}}
+}
+
+// Copy adds the chunk, which c has just loaded, to the current series.
+func (p *Copier) Copy(c *Cursor, chunk *Chunk) error {
+	if p.w.err != nil {
+		return p.w.err
+	}
+	out := *chunk
+	for _, n := range [...]*int{&out.times, &out.sts, &out.versions} {
+		var err error
+		if *n, err = p.column(c, *n, n == &out.versions); err != nil {
+			return err
+		}
+	}
+	start := len(p.w.bodies)
+	p.w.bodies = append(p.w.bodies, chunk.body...)
+	out.body = p.w.bodies[start:]
+	p.w.push(out)
+	return nil
+}
+
+func (p *Copier) column(c *Cursor, n int, versions bool) (int, error) {
+	if n == noColumn {
+		return noColumn, nil
+	}
+	known := p.columns[c.r]
+	if known == nil {
+		known = make([]int, len(c.r.columns))
+		p.columns[c.r] = known
+	}
+	if known[n] > 0 {
+		p.w.columns.list[known[n]-1].shared = true
+		return known[n] - 1, nil
+	}
+	xs, err := c.column(n)
+	if err != nil {
+		return noColumn, err
+	}
+	known[n] = p.w.columns.add(xs, versions) + 1
+	return known[n] - 1, nil
+}
+
+// Merge copies the chunks of the inputs that keep says yes to (input, window)
+// into w, series by series in the order of compare, the chunks of a series in
+// the order of the inputs. Bytes of chunks are not touched.
+func Merge(w *Writer, inputs []*Reader, compare func(a, b model.Ref) int, keep func(input int, window int64) bool) error {
+	cursors := make([]*Cursor, len(inputs))
+	for i, r := range inputs {
+		cursors[i] = r.Cursor()
+		defer cursors[i].Release()
+	}
+	p := NewCopier(w)
+	for walk := NewWalk(inputs, compare); walk.Next(); {
+		w.Begin(walk.Ref())
+		for i, c := range cursors {
+			if walk.At(i) < 0 {
+				continue
+			}
+			chunks, err := c.Load(walk.At(i))
+			if err != nil {
+				return err
+			}
+			for j := range chunks {
+				if !keep(i, chunks[j].Window) {
+					continue
+				}
+				if err := p.Copy(c, &chunks[j]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return w.err
+}
