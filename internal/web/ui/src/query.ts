@@ -69,7 +69,7 @@ export function queryPage(main: HTMLElement): () => void {
       show(...notices(a), table(["value"], [[r.result[1]]]));
       return;
     }
-    const series: Sample[] = r.result;
+    const series = r.result as Sample[];
     note.textContent = `${series.length} series, ${a.millis.toFixed(0)} ms`;
     const rows = series.slice(0, maxRows).map((s) => [key(s.metric), valueOf(s)]);
     const cut = series.length > maxRows ? [message("info", `the first ${maxRows} of ${series.length} series`)] : [];
