@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -145,7 +146,8 @@ func TestEviction(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	r := New(Options{})
+	fs := newFS(t)
+	r, _ := open(t, fs)
 	const series, workers = 500, 4
 	refs := make([][]model.Ref, workers)
 	var wg sync.WaitGroup
@@ -159,6 +161,7 @@ func TestConcurrentUse(t *testing.T) {
 					return
 				}
 				r.MarkPresent(ref, int64(i%3))
+				r.MarkLogged([]model.Ref{ref})
 				refs[w] = append(refs[w], ref)
 				if i%100 == 0 {
 					found := r.Select(labels.MustNewMatcher(labels.MatchRegexp, "i", ".*[05]"))
@@ -172,9 +175,18 @@ func TestConcurrentUse(t *testing.T) {
 		for range 20 {
 			r.MarkCold(func(ref model.Ref) bool { return ref%7 != 0 })
 			r.RemoveCold(func(ref model.Ref) bool { return ref%14 != 0 })
+			if err := r.Persist(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	wg.Wait()
+	if err := r.Persist(); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := open(t, fs); !maps.Equal(contents(again), contents(r)) {
+		t.Fatal("the file has other series than the registry")
+	}
 	for i := range series {
 		ls := labels.FromStrings("__name__", "m", "i", fmt.Sprint(i))
 		for w := range workers {
