@@ -7,11 +7,10 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/storage"
 )
 
-// Engine evaluates PromQL on Prometheus's engine. It implements
-// promql.QueryEngine, so the HTTP API and the rules take it as they take
+// Engine evaluates PromQL: by the reduced evaluator what that computes, all else
+// on Prometheus's engine. It implements promql.QueryEngine, so the HTTP API and the rules take it as they take
 // Prometheus's. Safe for concurrent use.
 type Engine struct {
 	engine *promql.Engine
@@ -21,7 +20,7 @@ type Engine struct {
 }
 
 var (
-	_ promql.QueryEngine        = (*Engine)(nil)
+	_ promql.QueryEngine       = (*Engine)(nil)
 	_ promql.QuerySlotAcquirer = (*Engine)(nil)
 )
 
@@ -72,24 +71,6 @@ func (e *Engine) Parser() parser.Parser { return e.parser }
 
 // LookbackDelta returns the default lookback.
 func (e *Engine) LookbackDelta() time.Duration { return e.opts.LookbackDelta }
-
-// NewInstantQuery implements promql.QueryEngine.
-func (e *Engine) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
-	query, err := e.engine.NewInstantQuery(ctx, q, opts, qs, ts)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // the API shows the parser's message as it is
-	}
-	return e.tracked(query, ActiveQuery{Query: qs, Start: ts, End: ts}), nil
-}
-
-// NewRangeQuery implements promql.QueryEngine.
-func (e *Engine) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, step time.Duration) (promql.Query, error) {
-	query, err := e.engine.NewRangeQuery(ctx, q, opts, qs, start, end, step)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // the API shows the parser's message as it is
-	}
-	return e.tracked(query, ActiveQuery{Query: qs, Start: start, End: end, Step: step}), nil
-}
 
 // AcquireQuerySlot waits for one of the slots of concurrent queries, for work
 // that is not PromQL. The function returned releases it and is never nil.

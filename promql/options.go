@@ -36,6 +36,8 @@ type Options struct {
 	// UseStartTimestamps lets rate and its kin see resets by start timestamps; off,
 	// as in Prometheus.
 	UseStartTimestamps bool
+	// NoReduction runs every query whole on Prometheus's engine.
+	NoReduction bool
 	// Logger takes the engine's own messages; none.
 	Logger *slog.Logger
 	// Registerer takes the engine's metrics; none.

@@ -30,6 +30,9 @@ var (
 // New returns the adapter. It has no state of its own.
 func New(s store.Store) *Queryable { return &Queryable{store: s} }
 
+// Store returns the store below.
+func (q *Queryable) Store() store.Store { return q.store }
+
 // Querier returns a querier for [mint, maxt], ms.
 func (q *Queryable) Querier(mint, maxt int64) (storage.Querier, error) {
 	return &querier{labelQuerier: labelQuerier{store: q.store, mint: mint, maxt: maxt}}, nil
@@ -79,17 +82,17 @@ func (q *labelQuerier) open(ctx context.Context, hints *storage.SelectHints, ms 
 func (q *labelQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names, warnings, err := q.store.LabelNames(ctx, q.mint, q.maxt, limitOf(hints), ms...)
 	if err != nil {
-		return nil, annotationsOf(warnings), fmt.Errorf("label names: %w", err)
+		return nil, Annotations(warnings), fmt.Errorf("label names: %w", err)
 	}
-	return names, annotationsOf(warnings), nil
+	return names, Annotations(warnings), nil
 }
 
 func (q *labelQuerier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values, warnings, err := q.store.LabelValues(ctx, name, q.mint, q.maxt, limitOf(hints), ms...)
 	if err != nil {
-		return nil, annotationsOf(warnings), fmt.Errorf("values of label %q: %w", name, err)
+		return nil, Annotations(warnings), fmt.Errorf("values of label %q: %w", name, err)
 	}
-	return values, annotationsOf(warnings), nil
+	return values, Annotations(warnings), nil
 }
 
 // Close closes all sets that were selected.
@@ -163,9 +166,9 @@ func limitOf(hints *storage.LabelHints) int {
 	return max(hints.Limit, 0)
 }
 
-// annotationsOf makes annotations of the plain texts; Prometheus shows errors
+// Annotations makes annotations of the plain texts; Prometheus shows errors
 // that are not its own infos as warnings.
-func annotationsOf(ws store.Warnings) annotations.Annotations {
+func Annotations(ws store.Warnings) annotations.Annotations {
 	if len(ws) == 0 {
 		return nil
 	}

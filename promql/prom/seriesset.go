@@ -41,7 +41,7 @@ func (s *seriesSet) At() storage.Series {
 
 func (s *seriesSet) Err() error { return s.set.Err() }
 
-func (s *seriesSet) Warnings() annotations.Annotations { return annotationsOf(s.set.Warnings()) }
+func (s *seriesSet) Warnings() annotations.Annotations { return Annotations(s.set.Warnings()) }
 
 // series shows one series of a store as storage.Series.
 type series struct {

@@ -1,0 +1,177 @@
+package partial
+
+import (
+	"math"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// op changes the values of one series, step by step, in place. ts are the times
+// of the steps.
+type op func(r *row, g Grid)
+
+// row is the values of one series on a grid. Where all is true every step has
+// one and ok is not looked at.
+type row struct {
+	v   []float64
+	ok  []bool
+	all bool
+}
+
+// reset makes a row of n steps without values.
+func (r *row) reset(n int) {
+	if cap(r.v) < n {
+		r.v, r.ok = make([]float64, n), make([]bool, n)
+	}
+	r.v, r.ok, r.all = r.v[:n], r.ok[:n], false
+	clear(r.ok)
+}
+
+// has says whether step k has a value.
+func (r *row) has(k int) bool { return r.all || r.ok[k] }
+
+// count returns the number of values.
+func (r *row) count() int {
+	if r.all {
+		return len(r.v)
+	}
+	n := 0
+	for _, ok := range r.ok {
+		if ok {
+			n++
+		}
+	}
+	return n
+}
+
+// spread writes all into ok, so that single values can be taken out.
+func (r *row) spread() {
+	if r.all {
+		for k := range r.ok {
+			r.ok[k] = true
+		}
+		r.all = false
+	}
+}
+
+// mapOp applies f to every value; a value that is not there does no harm.
+func mapOp(f func(float64) float64) op {
+	return func(r *row, _ Grid) {
+		for k, v := range r.v {
+			r.v[k] = f(v)
+		}
+	}
+}
+
+func negate(r *row, _ Grid) {
+	for k, v := range r.v {
+		r.v[k] = -v
+	}
+}
+
+// floatFuncs are the functions of one float that Prometheus takes from package
+// math.
+var floatFuncs = map[string]func(float64) float64{
+	"abs": math.Abs, "ceil": math.Ceil, "floor": math.Floor, "exp": math.Exp, "sqrt": math.Sqrt,
+	"ln": math.Log, "log2": math.Log2, "log10": math.Log10,
+	"sin": math.Sin, "cos": math.Cos, "tan": math.Tan, "asin": math.Asin, "acos": math.Acos, "atan": math.Atan,
+	"sinh": math.Sinh, "cosh": math.Cosh, "tanh": math.Tanh, "asinh": math.Asinh, "acosh": math.Acosh, "atanh": math.Atanh,
+	"rad": func(v float64) float64 { return v * (math.Pi / 180) },
+	"deg": func(v float64) float64 { return v * (180 / math.Pi) },
+	"sgn": func(v float64) float64 {
+		switch {
+		case v < 0:
+			return -1
+		case v > 0:
+			return 1
+		default:
+			return v
+		}
+	},
+}
+
+// instantOp returns the operation of a function over instant vectors; args are
+// its scalar arguments.
+func instantOp(name string, args []scalar) (op, bool) {
+	if f, ok := floatFuncs[name]; ok {
+		return mapOp(f), true
+	}
+	switch name {
+	case "round":
+		nearest := scalar(func(int64) float64 { return 1 })
+		if len(args) > 0 {
+			nearest = args[0]
+		}
+		return func(r *row, g Grid) {
+			for k, v := range r.v {
+				inverse := 1.0 / nearest(g.At(k))
+				r.v[k] = math.Floor(v*inverse+0.5) / inverse
+			}
+		}, true
+	case "clamp":
+		return clampOp(args[0], args[1]), true
+	case "clamp_min":
+		return clampOp(args[0], func(int64) float64 { return math.Inf(1) }), true
+	case "clamp_max":
+		return clampOp(func(int64) float64 { return math.Inf(-1) }, args[0]), true
+	default:
+		return nil, false
+	}
+}
+
+// clampOp has no result where the bounds are the wrong way round.
+func clampOp(lower, upper scalar) op {
+	return func(r *row, g Grid) {
+		for k, v := range r.v {
+			lo, hi := lower(g.At(k)), upper(g.At(k))
+			if hi < lo {
+				r.spread()
+				r.ok[k] = false
+				continue
+			}
+			r.v[k] = math.Max(lo, math.Min(hi, v))
+		}
+	}
+}
+
+// scalarOp returns the operation of vector op scalar, or with swap that of
+// scalar op vector.
+func scalarOp(b *parser.BinaryExpr, s scalar, swap bool) (op, bool) {
+	if keep, ok := comparisonOf(b.Op); ok {
+		if !b.ReturnBool {
+			return filterOp(keep, s, swap), true
+		}
+	} else if b.ReturnBool {
+		return nil, false
+	}
+	f, ok := binaryOf(b.Op)
+	if !ok {
+		return nil, false
+	}
+	return func(r *row, g Grid) {
+		for k, v := range r.v {
+			c := s(g.At(k))
+			if swap {
+				r.v[k] = f(c, v)
+			} else {
+				r.v[k] = f(v, c)
+			}
+		}
+	}, true
+}
+
+// filterOp keeps the values for which the comparison holds.
+func filterOp(keep func(a, b float64) bool, s scalar, swap bool) op {
+	return func(r *row, g Grid) {
+		r.spread()
+		for k, v := range r.v {
+			a, b := v, s(g.At(k))
+			if swap {
+				a, b = b, a
+			}
+			if r.ok[k] && !keep(a, b) {
+				r.ok[k] = false
+			}
+		}
+	}
+}

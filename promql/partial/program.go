@@ -1,0 +1,98 @@
+package partial
+
+import (
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// Program is a compiled sub-expression: a selector, what is done to each of its
+// series, and how the series are aggregated.
+type Program struct {
+	sel    selector
+	fn     *rangeFunc // nil: an instant selector
+	fnArgs []scalar   // the arguments of fn beside the range, in their order
+	ops    []op       // applied in order to the value of each step
+	agg    aggregation
+	// dropName says that an operation drops the metric name.
+	dropName bool
+	// info is added once if a series has a value behind fn.
+	info error
+	call *parser.Call // of fn, for functions that Prometheus's code computes
+	opts Options
+}
+
+// Options are the settings of the query that matter to its meaning.
+type Options struct {
+	LookbackMs int64 // age up to which the sample of an instant selector counts
+	// UseStartTimestamps: rate and its kin see resets by start timestamps.
+	UseStartTimestamps bool
+	// DelayedNameRemoval: names are dropped at the end of the query.
+	DelayedNameRemoval bool
+}
+
+// selector is the one leaf of a program.
+type selector struct {
+	matchers []*labels.Matcher
+	name     string // the metric name where an equality matcher fixes it
+	offset   int64  // ms
+	at       *int64 // ms: evaluated as of this time; only on a grid of one step
+	rng      int64  // ms; 0 for an instant selector
+}
+
+// aggregation says what is done over series. The zero value: nothing, the series
+// themselves are the result.
+type aggregation struct {
+	op       parser.ItemType
+	grouping []string // sorted
+	without  bool
+	k        int // of topk, bottomk and limitk
+}
+
+// Matchers returns the matchers of the program's selector.
+func (p *Program) Matchers() []*labels.Matcher { return p.sel.matchers }
+
+// Range returns the range of samples, ms and inclusive, that the program reads on
+// a grid.
+func (p *Program) Range(g Grid) (mint, maxt int64) {
+	first, last := p.sel.ref(g, 0), p.sel.ref(g, g.Len()-1)
+	width := p.sel.rng
+	if p.fn == nil {
+		width = p.opts.LookbackMs
+	}
+	return first - width + 1, last
+}
+
+// Aggregates says whether the program aggregates over series.
+func (p *Program) Aggregates() bool { return p.agg.op != 0 }
+
+// ref returns the time that step k looks back from.
+func (s *selector) ref(g Grid, k int) int64 {
+	if s.at != nil {
+		return *s.at - s.offset
+	}
+	return g.At(k) - s.offset
+}
+
+// rangeSeconds returns the range as Prometheus's engine divides by it.
+func (s *selector) rangeSeconds() float64 {
+	return (time.Duration(s.rng) * time.Millisecond).Seconds()
+}
+
+// infos returns the annotations that every result with values carries.
+func (p *Program) infos() annotations.Annotations {
+	if p.info == nil {
+		return nil
+	}
+	a := annotations.New()
+	a.Add(p.info)
+	return *a
+}
+
+// OverRange says whether the program computes a function over a range.
+func (p *Program) OverRange() bool { return p.fn != nil }
+
+// Options returns the settings that the program was compiled with.
+func (p *Program) Options() Options { return p.opts }

@@ -1,0 +1,173 @@
+package partial
+
+import (
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// Result is what a program yields on one node: partial states by group, or the
+// values of single series. Results of the same program and grid merge in any
+// order.
+type Result struct {
+	prog   *Program
+	grid   Grid
+	groups []*group
+	rows   []Series
+	// names are the labels of the series that topk and its kin have met, by their
+	// index.
+	names map[int32]labels.Labels
+
+	// Total and Read are the samples that Prometheus's engine would count at each
+	// step; Series are the series looked at, Points the points that the per-series
+	// expression gave.
+	Total, Read    []int64
+	Series, Points int64
+	allSteps       int64 // series with a value at every step, not yet in Total
+	informs        bool  // the program's info applies
+	annos          annotations.Annotations
+}
+
+// Series is one series of a final result. V holds a value for each step of the
+// grid; where OK is not nil, only the steps that it names have one.
+type Series struct {
+	Labels labels.Labels
+	V      []float64
+	OK     []bool
+}
+
+// group is one group of an aggregation.
+type group struct {
+	labels labels.Labels
+	first  int32 // index of its first series
+	state  state
+}
+
+func newResult(p *Program, g Grid) *Result {
+	n := g.Len()
+	return &Result{prog: p, grid: g, Total: make([]int64, n), Read: make([]int64, n), names: map[int32]labels.Labels{}}
+}
+
+// newState returns an empty state of the aggregation.
+func (a *aggregation) newState(steps int) state {
+	if a.keepsLabels() {
+		return newTopState(a.op, a.k, steps)
+	}
+	return newState(a.op, steps)
+}
+
+// groupLabels returns the labels of the group that a series is in.
+func (a *aggregation) groupLabels(ls labels.Labels) labels.Labels {
+	b := labels.NewBuilder(ls)
+	switch {
+	case a.without:
+		b.Del(a.grouping...)
+	case len(a.grouping) > 0:
+		b.Keep(a.grouping...)
+	default:
+		return labels.EmptyLabels()
+	}
+	return b.Labels()
+}
+
+// keep takes a copy of a row as a series of the result.
+func (r *Result) keep(ls labels.Labels, values *row) {
+	n := len(values.v)
+	if values.all {
+		r.rows = append(r.rows, Series{Labels: ls, V: append(make([]float64, 0, n), values.v...)})
+		return
+	}
+	if values.count() == 0 {
+		return
+	}
+	r.rows = append(r.rows, Series{Labels: ls, V: append(make([]float64, 0, n), values.v...), OK: append(make([]bool, 0, n), values.ok...)})
+}
+
+// append takes the result of series that come behind those of the receiver, in
+// the same numbering.
+func (r *Result) append(o *Result) {
+	r.absorb(o)
+	r.rows = append(r.rows, o.rows...)
+	byLabels := make(map[string]*group, len(r.groups))
+	var key []byte
+	for _, g := range r.groups {
+		key = g.labels.Bytes(key)
+		byLabels[string(key)] = g
+	}
+	for _, g := range o.groups {
+		key = g.labels.Bytes(key)
+		if mine := byLabels[string(key)]; mine != nil {
+			mine.state.merge(g.state)
+		} else {
+			r.groups = append(r.groups, g)
+		}
+	}
+	for i, ls := range o.names {
+		r.names[i] = ls
+	}
+}
+
+// absorb takes the counts and annotations of another result.
+func (r *Result) absorb(o *Result) {
+	for k := range o.Total {
+		r.Total[k] += o.Total[k]
+		r.Read[k] += o.Read[k]
+	}
+	r.Series += o.Series
+	r.Points += o.Points
+	r.informs = r.informs || o.informs
+	r.annos.Merge(o.annos)
+}
+
+// Annotations are the warnings and infos of the evaluation.
+func (r *Result) Annotations() annotations.Annotations {
+	var a annotations.Annotations
+	a.Merge(r.annos)
+	if r.informs {
+		a.Merge(r.prog.infos())
+	}
+	return a
+}
+
+// Final returns the series that the program's node evaluates to, in the order
+// that Prometheus's engine gives them: that of the first series of each group,
+// and on a grid of one step topk and bottomk ranked.
+func (r *Result) Final() []Series {
+	if !r.prog.Aggregates() {
+		return r.rows
+	}
+	if r.prog.agg.keepsLabels() {
+		return r.finalTop()
+	}
+	out := make([]Series, 0, len(r.groups))
+	for _, g := range r.groups {
+		var values row
+		g.state.finish(&values)
+		out = append(out, Series{Labels: g.labels, V: values.v, OK: values.ok})
+	}
+	return out
+}
+
+// finalTop returns the series that topk, bottomk and limitk keep.
+func (r *Result) finalTop() []Series {
+	n := r.grid.Len()
+	var out []Series
+	for _, g := range r.groups {
+		place := map[int32]int{}
+		s, ok := g.state.(*topState)
+		if !ok {
+			continue
+		}
+		for k := range n {
+			for _, e := range s.ranked(k) {
+				i, found := place[e.series]
+				if !found {
+					i = len(out)
+					place[e.series] = i
+					out = append(out, Series{Labels: r.names[e.series], V: make([]float64, n), OK: make([]bool, n)})
+				}
+				out[i].V[k], out[i].OK[k] = e.v, true
+			}
+		}
+	}
+	return out
+}

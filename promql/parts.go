@@ -1,0 +1,194 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/promql/partial"
+	"github.com/count-db/count/promql/plan"
+	"github.com/count-db/count/promql/prom"
+	"github.com/count-db/count/promql/store"
+)
+
+// Fragment names a part of a query to a data node: the query as it was written,
+// never printed again, and the part's node in its tree.
+type Fragment struct {
+	Query            string
+	Node             int
+	Start, End, Step int64 // of the query, ms; Step 0 = an instant query
+	partial.Options
+	MaxSamples int64
+}
+
+// PartialRunner may be implemented by a Store whose series lie on other nodes:
+// it has the part evaluated where its data is, each series by one copy, and
+// merges what comes back. Without it parts are computed here over Select.
+type PartialRunner interface {
+	RunPartial(ctx context.Context, f Fragment, p plan.Part) (*partial.Result, Warnings, error)
+}
+
+// partQuerier serves the placeholders of one execution.
+type partQuerier struct {
+	storage.Querier
+	parts   *partQueryable
+	running sync.WaitGroup
+}
+
+// Select starts to compute the part that the matchers stand for, or selects
+// series.
+func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
+	id, ok := plan.PartOf(ms)
+	if !ok || id >= len(q.parts.parts) {
+		return q.Querier.Select(ctx, sorted, hints, ms...)
+	}
+	set := &partSet{parts: q.parts, part: q.parts.parts[id], done: make(chan struct{}), at: -1}
+	q.running.Add(1)
+	go func() {
+		defer q.running.Done()
+		defer close(set.done)
+		set.result, set.warnings, set.err = q.parts.compute(ctx, set.part)
+	}()
+	return set
+}
+
+// Close waits for what Select started.
+func (q *partQuerier) Close() error {
+	q.running.Wait()
+	return q.Querier.Close() //nolint:wrapcheck // of package prom
+}
+
+// compute evaluates a part.
+func (q *partQueryable) compute(ctx context.Context, part plan.Part) (*partial.Result, Warnings, error) {
+	if r, ok := q.store.(PartialRunner); ok {
+		result, warnings, err := r.RunPartial(ctx, q.fragment(part), part)
+		if err != nil {
+			return nil, warnings, fmt.Errorf("evaluate %s: %w", part.Text, err)
+		}
+		return result, warnings, nil
+	}
+	return runLocal(ctx, q.store, part, q.maxSamples)
+}
+
+func (q *partQueryable) fragment(part plan.Part) Fragment {
+	return Fragment{
+		Query: q.text, Node: part.Node,
+		Start: q.stmt.Start.UnixMilli(), End: q.stmt.End.UnixMilli(), Step: q.stmt.Interval.Milliseconds(),
+		Options: part.Program.Options(), MaxSamples: q.maxSamples,
+	}
+}
+
+// runLocal evaluates a part over a store's series.
+func runLocal(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*partial.Result, Warnings, error) {
+	mint, maxt := part.Program.Range(part.Grid)
+	set, err := s.Select(ctx, mint, maxt, part.Program.Matchers()...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("select series: %w", err)
+	}
+	defer set.Close()
+	sel, err := selectionOf(set)
+	if err != nil {
+		return nil, set.Warnings(), err
+	}
+	result, err := partial.Runner{MaxSamples: maxSamples}.Run(ctx, part.Program, part.Grid, sel)
+	return result, set.Warnings(), err
+}
+
+// selectionOf gives random access to a set; one that streams is walked first.
+func selectionOf(set SeriesSet) (Selection, error) {
+	if sel, ok := set.(Selection); ok {
+		return sel, nil
+	}
+	var list seriesList
+	for set.Next() {
+		list = append(list, set.At())
+	}
+	if err := set.Err(); err != nil {
+		return nil, fmt.Errorf("walk series: %w", err)
+	}
+	return list, nil
+}
+
+// seriesList is a walked set.
+type seriesList []store.Series
+
+func (l seriesList) Len() int { return len(l) }
+
+func (l seriesList) Labels(i int) labels.Labels { return l[i].Labels() }
+
+func (l seriesList) Read(i int, mint, maxt int64, dst *model.Columns) error {
+	return l[i].Read(mint, maxt, dst) //nolint:wrapcheck // the runner names the series
+}
+
+// partSet is the result of a part as Prometheus's engine sees it: series sampled
+// at the steps.
+type partSet struct {
+	parts    *partQueryable
+	part     plan.Part
+	done     chan struct{}
+	result   *partial.Result
+	warnings Warnings
+	err      error
+
+	series []partial.Series
+	at     int
+}
+
+// Next waits for the result.
+func (s *partSet) Next() bool {
+	if s.at < 0 {
+		<-s.done
+		if s.err != nil {
+			return false
+		}
+		s.series = s.result.Final()
+		s.account()
+	}
+	s.at++
+	return s.at < len(s.series)
+}
+
+// account turns the counts of the placeholder's points, which the engine adds,
+// into those of the samples behind them. It runs on the engine's goroutine.
+func (s *partSet) account() {
+	samples := s.parts.samples
+	samples.UpdatePeak(int(s.result.Points))
+	samples.IncrementSeries(s.result.Series - int64(len(s.series)))
+	given := make([]int64, s.part.Grid.Len())
+	for _, series := range s.series {
+		for k := range given {
+			if series.OK == nil || series.OK[k] {
+				given[k]++
+			}
+		}
+	}
+	steps := gridOf(s.parts.stmt).Len()
+	for step := range steps {
+		k := step
+		if s.part.Once {
+			k = 0
+		}
+		samples.IncrementSamplesAtStep(step, s.result.Total[k]-given[k])
+		if step == 0 || !s.part.Once {
+			samples.IncrementSamplesReadAtStep(step, s.result.Read[k]-given[k])
+		}
+	}
+}
+
+func (s *partSet) At() storage.Series { return partial.NewStorageSeries(s.series[s.at], s.part.Grid) }
+
+func (s *partSet) Err() error { return s.err }
+
+func (s *partSet) Warnings() annotations.Annotations {
+	<-s.done
+	a := prom.Annotations(s.warnings)
+	if s.result != nil {
+		a.Merge(s.result.Annotations())
+	}
+	return a
+}

@@ -1,0 +1,20 @@
+package plan
+
+import (
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/count-db/count/promql/partial"
+)
+
+// aggregate takes an aggregation over a per-series expression whole.
+func (s *splitter) aggregate(e parser.Expr, in scope) (parser.Expr, bool) {
+	if _, ok := e.(*parser.AggregateExpr); !ok {
+		return nil, false
+	}
+	p, err := partial.Compile(e, in.grid, s.opts)
+	if err != nil {
+		s.plan.Left = append(s.plan.Left, Left{Text: e.String(), Reason: err.Error()})
+		return nil, false
+	}
+	return s.take(e, p, in), true
+}

@@ -1,0 +1,138 @@
+package plan
+
+import (
+	"strconv"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
+
+	"github.com/count-db/count/promql/partial"
+)
+
+// PartLabel marks the selector that stands for a part; its value is the part's
+// index.
+const PartLabel = "__count_part__"
+
+// Part is a sub-expression to compute apart.
+type Part struct {
+	// Node is the place of the sub-expression in the tree before the split:
+	// the number of nodes before it in depth-first order. With the text of the
+	// query it names the part to another node.
+	Node    int
+	Text    string // of the sub-expression, for people
+	Program *partial.Program
+	Grid    partial.Grid
+	// Once: the part is evaluated once, for all steps of the query.
+	Once bool
+}
+
+// Plan is a split query.
+type Plan struct {
+	Remainder parser.Expr
+	Parts     []Part
+	// Left lists, by node, why a sub-expression was left to Prometheus's engine.
+	Left []Left
+}
+
+// Left is a sub-expression that was looked at and left.
+type Left struct {
+	Text, Reason string
+}
+
+// Split splits a preprocessed tree (promql.PreprocessExpr) that is evaluated on
+// grid. The tree is changed; Remainder is its new root.
+func Split(e parser.Expr, g partial.Grid, opts partial.Options) *Plan {
+	s := &splitter{plan: &Plan{}, opts: opts, numbers: map[parser.Node]int{}}
+	n := 0
+	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+		if node != nil {
+			s.numbers[node] = n
+			n++
+		}
+		return nil
+	})
+	s.plan.Remainder = s.rewrite(e, scope{grid: g})
+	return s.plan
+}
+
+// scope is what a node inherits from above.
+type scope struct {
+	grid partial.Grid
+	once bool
+}
+
+type splitter struct {
+	plan    *Plan
+	opts    partial.Options
+	numbers map[parser.Node]int
+}
+
+// rewrite returns what stands in the place of e: a placeholder, or e itself with
+// its children rewritten.
+func (s *splitter) rewrite(e parser.Expr, in scope) parser.Expr {
+	for _, rule := range []func(parser.Expr, scope) (parser.Expr, bool){s.aggregate, s.series} {
+		if placeholder, ok := rule(e, in); ok {
+			return placeholder
+		}
+	}
+	s.descend(e, in)
+	return e
+}
+
+// descend rewrites the children of a node that stays.
+func (s *splitter) descend(e parser.Expr, in scope) {
+	switch n := e.(type) {
+	case *parser.AggregateExpr:
+		n.Expr = s.rewrite(n.Expr, in)
+		if n.Param != nil {
+			n.Param = s.rewrite(n.Param, in)
+		}
+	case *parser.BinaryExpr:
+		n.LHS = s.rewrite(n.LHS, in)
+		n.RHS = s.rewrite(n.RHS, in)
+	case *parser.UnaryExpr:
+		n.Expr = s.rewrite(n.Expr, in)
+	case *parser.ParenExpr:
+		n.Expr = s.rewrite(n.Expr, in)
+	case *parser.StepInvariantExpr:
+		s.invariant(n, in)
+	case *parser.Call:
+		for i, arg := range n.Args {
+			switch guardOf(n.Func.Name) {
+			case guardTree:
+			case guardArgument:
+				s.descend(arg, in)
+			default:
+				n.Args[i] = s.rewrite(arg, in)
+			}
+		}
+	}
+	// Subqueries have a grid of their own and are left, as are selectors and
+	// literals.
+}
+
+// take makes a part of e and returns its placeholder.
+func (s *splitter) take(e parser.Expr, p *partial.Program, in scope) parser.Expr {
+	id := len(s.plan.Parts)
+	s.plan.Parts = append(s.plan.Parts, Part{Node: s.numbers[e], Text: e.String(), Program: p, Grid: in.grid, Once: in.once})
+	return placeholder(id, e.PositionRange())
+}
+
+// placeholder stands at the position of what it replaces, so that annotations
+// name the same place.
+func placeholder(id int, at posrange.PositionRange) parser.Expr {
+	return &parser.VectorSelector{
+		LabelMatchers: []*labels.Matcher{{Type: labels.MatchEqual, Name: PartLabel, Value: strconv.Itoa(id)}},
+		PosRange:      at,
+	}
+}
+
+// PartOf returns the index of the part that a selector stands for.
+func PartOf(ms []*labels.Matcher) (int, bool) {
+	if len(ms) != 1 || ms[0].Name != PartLabel || ms[0].Type != labels.MatchEqual {
+		return 0, false
+	}
+	id, err := strconv.Atoi(ms[0].Value)
+	return id, err == nil
+}
