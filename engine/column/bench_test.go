@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/count-db/count/engine/column/columntest"
 )
 
 const benchSamples = 480 // of a series in a two-hour window at 15 s
@@ -25,7 +27,7 @@ func BenchmarkXORAppend(b *testing.B) {
 		samples int
 	}{{"flush", 20}, {"window", benchSamples}} {
 		b.Run(c.name, func(b *testing.B) {
-			cols := setA(500, c.samples)
+			cols := columntest.SetA(500, c.samples)
 			buf := make([]byte, 0, 8<<10)
 			size := 0
 			for b.Loop() {
@@ -36,7 +38,7 @@ func BenchmarkXORAppend(b *testing.B) {
 				}
 			}
 			perSample(b, cols, size)
-			b.ReportMetric(repeats(cols), "repeats")
+			b.ReportMetric(columntest.Repeats(cols), "repeats")
 		})
 	}
 }
@@ -47,7 +49,7 @@ func BenchmarkXORDecode(b *testing.B) {
 		samples int
 	}{{"flush", 20}, {"window", benchSamples}} {
 		b.Run(c.name, func(b *testing.B) {
-			cols := setA(500, c.samples)
+			cols := columntest.SetA(500, c.samples)
 			enc := make([][]byte, len(cols))
 			size := 0
 			for i, vs := range cols {
@@ -70,7 +72,7 @@ func BenchmarkXORDecode(b *testing.B) {
 
 // BenchmarkChunkencXOR is the yardstick: Prometheus' chunk, timestamps included.
 func BenchmarkChunkencXOR(b *testing.B) {
-	cols := setA(500, 120)
+	cols := columntest.SetA(500, 120)
 	size := 0
 	for b.Loop() {
 		size = 0
@@ -90,7 +92,7 @@ func BenchmarkChunkencXOR(b *testing.B) {
 }
 
 func BenchmarkChunkEncode(b *testing.B) {
-	cols := setA(500, benchSamples)
+	cols := columntest.SetA(500, benchSamples)
 	var e ChunkEncoder
 	buf := make([]byte, 0, 8<<10)
 	size := 0
@@ -105,7 +107,7 @@ func BenchmarkChunkEncode(b *testing.B) {
 }
 
 func BenchmarkChunkDecode(b *testing.B) {
-	cols := setA(500, benchSamples)
+	cols := columntest.SetA(500, benchSamples)
 	var e ChunkEncoder
 	enc := make([][]byte, len(cols))
 	size := 0

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/value"
 	"pgregory.net/rapid"
+
+	"github.com/count-db/count/engine/column/columntest"
 )
 
 func TestChunkRoundTrip(t *testing.T) {
@@ -112,7 +114,7 @@ func TestChunkCodecs(t *testing.T) {
 func TestChunkSizes(t *testing.T) {
 	var e ChunkEncoder
 	size, n := 0, 0
-	for _, vs := range setA(500, benchSamples) {
+	for _, vs := range columntest.SetA(500, benchSamples) {
 		size += len(e.Append(nil, vs))
 		n += len(vs)
 	}
@@ -123,7 +125,7 @@ func TestChunkSizes(t *testing.T) {
 
 func TestChunkAllocatesNothing(t *testing.T) {
 	var e ChunkEncoder
-	vs := setA(1, benchSamples)[0]
+	vs := columntest.SetA(1, benchSamples)[0]
 	b := e.Append(nil, vs)
 	out := make([]float64, 0, len(vs))
 	if n := testing.AllocsPerRun(10, func() {
@@ -138,7 +140,7 @@ func TestChunkAllocatesNothing(t *testing.T) {
 
 func FuzzDecodeChunk(f *testing.F) {
 	var e ChunkEncoder
-	for _, vs := range setA(100, 200) {
+	for _, vs := range columntest.SetA(100, 200) {
 		f.Add(e.Append(nil, vs), len(vs))
 	}
 	f.Add(e.Append(nil, oddValues), len(oddValues))

@@ -1,14 +1,16 @@
-package column
+// Package columntest generates columns for tests and benchmarks of the engine.
+package columntest
 
 import (
 	"math"
 	"math/rand/v2"
 )
 
-// setA generates value columns like a node exporter's: counters in seconds of
+// SetA generates value columns like a node exporter's: counters in seconds of
 // two decimals, byte counters, histogram buckets, gauges of few decimals, slow
-// counters and constants; about 38 % of the samples repeat the one before.
-func setA(series, samples int) [][]float64 {
+// counters and constants; about 38 % of the samples repeat the one before. The same arguments give the
+// same columns.
+func SetA(series, samples int) [][]float64 {
 	r := rand.New(rand.NewPCG(7, 7))
 	out := make([][]float64, series)
 	for i := range out {
@@ -71,8 +73,8 @@ func poisson(r *rand.Rand, mean float64) int64 {
 	return n
 }
 
-// repeats returns the share of samples equal to the one before.
-func repeats(cols [][]float64) float64 {
+// Repeats returns the share of samples equal to the one before.
+func Repeats(cols [][]float64) float64 {
 	same, all := 0, 0
 	for _, vs := range cols {
 		for i := 1; i < len(vs); i++ {
@@ -83,4 +85,15 @@ func repeats(cols [][]float64) float64 {
 		all += len(vs)
 	}
 	return float64(same) / float64(all)
+}
+
+// Timestamps returns the timestamps (ms) of one target's scrapes: every 15 s
+// from start, with up to 20 ms of jitter to both sides.
+func Timestamps(target int, start int64, samples int) []int64 {
+	r := rand.New(rand.NewPCG(uint64(target), 3))
+	ts := make([]int64, samples)
+	for i := range ts {
+		ts[i] = start + int64(i)*15_000 + r.Int64N(41) + 20
+	}
+	return ts
 }
