@@ -133,9 +133,6 @@ func (p *Pipeline) CheckTime(t int64) *admission.Rejection {
 	return b.rejection(t)
 }
 
-// CountRejected counts a request that was refused whole before it became a batch.
-func (p *Pipeline) CountRejected(reason admission.Reason) { p.stats.byReason[reason].Inc() }
-
 func (p *Pipeline) append(ctx context.Context, batch *model.Batch) error {
 	if batch.Samples() == 0 && len(batch.Exemplars) == 0 && len(batch.Metadata) == 0 {
 		return nil
