@@ -37,6 +37,14 @@ func (d *Decoder) Rest() []byte {
 	return rest
 }
 
+// Reset goes on with rest, the last part of the input, which the caller has read
+// by itself from what Rest returned.
+func (d *Decoder) Reset(rest []byte) {
+	if d.err == nil {
+		d.rest = rest
+	}
+}
+
 // Fail sets the error if there is none yet: for values that can be read but
 // mean nothing.
 func (d *Decoder) Fail(format string, args ...any) {
@@ -46,7 +54,9 @@ func (d *Decoder) Fail(format string, args ...any) {
 	}
 }
 
-func (d *Decoder) short(what string) { d.Fail("%s at offset %d reaches beyond the end", what, d.Offset()) }
+func (d *Decoder) short(what string) {
+	d.Fail("%s at offset %d reaches beyond the end", what, d.Offset())
+}
 
 // Byte reads one byte.
 func (d *Decoder) Byte() byte {
