@@ -1,6 +1,10 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/count-db/count/engine/registry"
+)
 
 // Errors that callers decide on; everything else is wrapped with what was
 // being done.
@@ -13,8 +17,11 @@ var (
 	// ErrOverloaded is returned by Append when flushing cannot keep up and the
 	// buffer is full; the write may be retried as it is.
 	ErrOverloaded = errors.New("storage is overloaded: flushing cannot keep up")
+	// ErrUnknownRef is returned by Append when a reference of the batch names no
+	// series any more: intern its labels again; nothing was stored.
+	ErrUnknownRef = registry.ErrUnknownRef
 	// ErrSeriesLimit is returned when a new series would pass Options.MaxSeries.
-	ErrSeriesLimit = errors.New("limit of active series reached")
+	ErrSeriesLimit = registry.ErrLimit
 	// ErrSnapshotExists is returned by Snapshot when its directory is there.
 	ErrSnapshotExists = errors.New("snapshot directory exists")
 )

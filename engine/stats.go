@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats are counters (since the DB was opened) and gauges of a DB.
 type Stats struct {
@@ -66,4 +69,13 @@ type Identity struct {
 	// Gap is set when this start found a hole in what was acknowledged: a log
 	// gap before the tail, or a file set aside.
 	Gap bool
+}
+
+// counters are the counters behind Stats.
+type counters struct {
+	samples, batches, late, overloaded       atomic.Uint64
+	flushes, flushFailures, flushedBytes     atomic.Uint64
+	merges, mergedBytes, sealed, sealedBytes atomic.Uint64
+	days, deletes, dropped                   atomic.Uint64
+	lastFlush, lastSeal                      atomic.Int64 // ns
 }

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/count-db/count/engine/wal"
+	"github.com/count-db/count/internal/model"
+)
+
+// appendScratch is what one Append needs besides its batch; it is pooled.
+type appendScratch struct {
+	record   []byte
+	unlogged []model.Ref
+	defs     []wal.SeriesDef
+}
+
+// maxPooledRecord is the largest record buffer that is kept for the next
+// Append.
+const maxPooledRecord = 4 << 20
+
+func newScratchPool() *sync.Pool { return &sync.Pool{New: func() any { return new(appendScratch) }} }
+
+// Append stores a batch; when it returns nil the batch is durable by the
+// policy of Options.Sync (E1). The batch belongs to the caller again. Errors to
+// decide on: registry.ErrUnknownRef (a series was forgotten meanwhile: intern
+// its labels again, nothing was stored), ErrOverloaded (retry), ErrFailed and
+// ErrClosed; after any other error, any part may be stored.
+func (db *DB) Append(ctx context.Context, b *model.Batch, opts AppendOptions) (AppendResult, error) {
+	if err := db.usable(); err != nil {
+		return AppendResult{}, err
+	}
+	if err := db.admit(ctx); err != nil {
+		return AppendResult{}, err
+	}
+	s := db.scratch.Get().(*appendScratch)
+	defer func() {
+		if cap(s.record) <= maxPooledRecord {
+			db.scratch.Put(s)
+		}
+	}()
+	result, ticket, err := db.appendEpoch(b, opts, s)
+	if err != nil || result.Stale {
+		return result, err
+	}
+	if err := ticket.Wait(); err != nil {
+		return result, db.fail(fmt.Errorf("write the log: %w", err))
+	}
+	return result, nil
+}
+
+// appendEpoch logs the batch and applies it to the buffer, both of one epoch:
+// a freeze lies before or behind it, never between.
+func (db *DB) appendEpoch(b *model.Batch, opts AppendOptions, s *appendScratch) (AppendResult, wal.Ticket, error) {
+	db.epoch.RLock()
+	defer db.epoch.RUnlock()
+	var result AppendResult
+	var err error
+	if s.unlogged, err = db.registry.Prepare(b, s.unlogged[:0]); err != nil {
+		return result, wal.Ticket{}, err
+	}
+	if db.opts.Versions {
+		db.clock.Observe(b.Version)
+		highest, stale := db.registry.Stale(b)
+		result.Highest = max(highest, b.Version)
+		if stale && opts.Fresh {
+			result.Stale = true
+			return result, wal.Ticket{}, nil
+		}
+		db.registry.RaiseVersions(b)
+	} else {
+		b.Version = db.clock.Now()
+	}
+	given := b.Metadata
+	b.Metadata = db.metadata.fresh(given)
+	defer func() { b.Metadata = given }()
+
+	s.defs = s.defs[:0]
+	for _, ref := range s.unlogged {
+		s.defs = append(s.defs, wal.SeriesDef{Ref: ref, Labels: db.registry.Labels(ref)})
+	}
+	s.record = wal.EncodeBatch(s.record[:0], b, s.defs, wal.BatchMeta{})
+	clear(s.defs)
+	ticket, err := db.log.Append(s.record)
+	if err != nil {
+		return result, wal.Ticket{}, db.fail(fmt.Errorf("write the log: %w", err))
+	}
+	db.registry.MarkLogged(s.unlogged)
+	db.apply(b)
+	return result, ticket, nil
+}
+
+// apply puts a batch that is in the log into memory.
+func (db *DB) apply(b *model.Batch) {
+	result := db.active.Append(b)
+	if db.epochStart.Load() == 0 {
+		db.epochStart.Store(db.opts.Now().UnixMilli())
+	}
+	db.counters.batches.Add(1)
+	db.counters.samples.Add(uint64(b.Samples()))
+	db.counters.late.Add(uint64(result.Late))
+	db.exemplars.add(b.Exemplars)
+	db.metadata.add(b.Metadata)
+}
+
+// admit holds appends back while the buffer is full: a bounded time, then
+// ErrOverloaded. It also wakes the flusher.
+func (db *DB) admit(ctx context.Context) error {
+	if db.wantsFlush() {
+		db.wakeFlusher()
+	}
+	if !db.full() {
+		return nil
+	}
+	timer := time.NewTimer(db.opts.AppendWait)
+	defer timer.Stop()
+	for {
+		room := db.roomSignal()
+		if !db.full() {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			db.counters.overloaded.Add(1)
+			return ErrOverloaded
+		}
+	}
+}

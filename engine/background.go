@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log/level"
+)
+
+// background runs the flusher and the maintainer. Each has a wake channel of
+// capacity one: waking it again while it is awake changes nothing.
+type background struct {
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	flush   chan struct{}
+	mainten chan struct{}
+
+	mu   sync.Mutex
+	room chan struct{} // closed when a freeze makes room in the buffer
+}
+
+const (
+	// maintainEvery is the longest time between two looks at the clock for
+	// windows to seal, days to build and data to drop.
+	maintainEvery = time.Minute
+	// retryFlushAfter is the pause after a flush that failed.
+	retryFlushAfter = 5 * time.Second
+)
+
+func (b *background) init() {
+	b.flush, b.mainten = make(chan struct{}, 1), make(chan struct{}, 1)
+	b.room = make(chan struct{})
+	b.cancel = func() {}
+}
+
+func (b *background) stop() {
+	b.cancel()
+	b.done.Wait()
+}
+
+// startBackground starts the two loops; Close ends them.
+func (db *DB) startBackground() {
+	ctx, cancel := context.WithCancel(context.Background())
+	db.background.cancel = cancel
+	db.background.done.Go(func() { db.runFlusher(ctx) })
+	db.background.done.Go(func() { db.runMaintainer(ctx) })
+}
+
+// runFlusher flushes when it is woken, and when the oldest sample of the
+// buffer has waited for FlushInterval.
+func (db *DB) runFlusher(ctx context.Context) {
+	tick := time.NewTicker(max(db.opts.FlushInterval/20, 50*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-db.background.flush:
+		}
+		if !db.wantsFlush() || db.Failed() != nil {
+			continue
+		}
+		if err := db.flushBuffer(); err != nil {
+			level.Error(db.opts.Logger).Log("msg", "flush failed, trying again", "in", retryFlushAfter, "err", err)
+			pause(ctx, retryFlushAfter)
+			continue
+		}
+		wake(db.background.mainten)
+	}
+}
+
+// runMaintainer does the jobs of the plan when it is woken, and looks at the
+// clock every minute.
+func (db *DB) runMaintainer(ctx context.Context) {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-db.background.mainten:
+		}
+		if db.Failed() != nil {
+			continue
+		}
+		if err := db.maintain(ctx, false); err != nil && ctx.Err() == nil {
+			level.Error(db.opts.Logger).Log("msg", "work on files failed, trying again", "err", err)
+		}
+	}
+}
+
+func (db *DB) wakeFlusher() { wake(db.background.flush) }
+
+func wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// roomSignal returns a channel that the next freeze closes.
+func (db *DB) roomSignal() <-chan struct{} {
+	db.background.mu.Lock()
+	defer db.background.mu.Unlock()
+	return db.background.room
+}
+
+func (db *DB) signalRoom() {
+	db.background.mu.Lock()
+	defer db.background.mu.Unlock()
+	close(db.background.room)
+	db.background.room = make(chan struct{})
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/engine/buffer"
+	"github.com/count-db/count/engine/plan"
+	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/engine/version"
+	"github.com/count-db/count/engine/wal"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// DB is the storage of one node. All methods are safe for concurrent use.
+//
+// Locks, in the order in which they are taken: maintenance (one job on files
+// at a time), flushing (one flush at a time), epoch, install, views.mu.
+type DB struct {
+	fs       vfs.FS
+	dir      string
+	opts     Options
+	limits   plan.Limits
+	identity Identity
+	dirLock  io.Closer
+
+	registry  *registry.Registry
+	clock     *version.Clock
+	log       *wal.WAL
+	metadata  *metadataStore
+	exemplars *exemplarRing
+	scratch   *sync.Pool // of *appendScratch
+
+	// epoch is held shared while a batch goes into log and buffer, and alone
+	// while the buffer is frozen and the log cut: both see the same batches.
+	epoch  sync.RWMutex
+	active *buffer.Buffer // guarded by epoch
+	// epochStart is when the first sample came since the last freeze, ms; 0 = none
+	// came.
+	epochStart atomic.Int64
+
+	// install guards the change of the live set: manifest, tombstones and view.
+	install sync.Mutex
+	views   viewHolder
+
+	maintenance sync.Mutex
+	flushing    sync.Mutex
+	epochs      atomic.Uint32 // buffers made so far
+	background  background
+
+	failed   atomic.Pointer[error]
+	closed   atomic.Bool
+	counters counters
+	replay   ReplayStats
+}
+
+// Registry returns the registry of series.
+func (db *DB) Registry() *registry.Registry { return db.registry }
+
+// Lookup returns the reference of a series that is known.
+func (db *DB) Lookup(ls labels.Labels) (model.Ref, bool) { return db.registry.Lookup(ls) }
+
+// Intern returns the reference of a series and makes one for a new series;
+// ErrSeriesLimit when there are too many.
+func (db *DB) Intern(ls labels.Labels) (model.Ref, error) {
+	ref, _, err := db.registry.Intern(ls)
+	return ref, err
+}
+
+// Labels returns the labels of a reference; empty when it was forgotten.
+func (db *DB) Labels(ref model.Ref) labels.Labels { return db.registry.Labels(ref) }
+
+// Identity returns which disk this is (C5).
+func (db *DB) Identity() Identity { return db.identity }
+
+// Failed returns the error that stopped the storage, wrapping ErrFailed, or nil.
+func (db *DB) Failed() error {
+	if err := db.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// usable returns why nothing can be written: ErrClosed, or what Failed says.
+func (db *DB) usable() error {
+	if db.closed.Load() {
+		return ErrClosed
+	}
+	return db.Failed()
+}
+
+// fail stops the storage for good: what the disk holds is unknown after err.
+// It returns the error to hand on.
+func (db *DB) fail(err error) error {
+	if errors.Is(err, ErrFailed) {
+		return err
+	}
+	wrapped := fmt.Errorf("%w: %w", ErrFailed, err)
+	if db.failed.CompareAndSwap(nil, &wrapped) {
+		level.Error(db.opts.Logger).Log("msg", "storage stopped: nothing is acknowledged until a restart", "err", err)
+	}
+	return wrapped
+}
+
+// warn logs an error that changes nothing for a caller.
+func (db *DB) warn(msg string, err error) {
+	level.Warn(db.opts.Logger).Log("msg", msg, "err", err)
+}
+
+// Close stops the background work, flushes the buffer and closes the files. A
+// flush that fails loses nothing: the log is replayed at the next Open.
+func (db *DB) Close() error {
+	if !db.closed.CompareAndSwap(false, true) {
+		return ErrClosed
+	}
+	db.background.stop()
+	var errs []error
+	if db.Failed() == nil {
+		if err := db.flushBuffer(); err != nil {
+			level.Warn(db.opts.Logger).Log("msg", "last flush failed, the log will be replayed", "err", err)
+		}
+	}
+	errs = append(errs, db.log.Close(), db.registry.Close(), db.views.close(), db.dirLock.Close())
+	return errors.Join(errs...)
+}

@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/count-db/count/engine/buffer"
+	"github.com/count-db/count/engine/plan"
+	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/engine/version"
+	"github.com/count-db/count/engine/wal"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// Names in a data directory.
+const (
+	lockName     = "LOCK"
+	registryName = "registry"
+	logDir       = "wal"
+	filesDir     = "files"
+	quarantine   = "quarantine"
+)
+
+// Open opens the data directory dir, made when missing, and locks it: manifest,
+// files, registry, then the log is replayed into the buffer. Damage is cut,
+// counted and logged; what was synced is never lost silently (Identity.Gap).
+func Open(fsys vfs.FS, dir string, opts Options) (*DB, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		fs: fsys, dir: dir, opts: opts, limits: plan.Default(), scratch: newScratchPool(),
+		metadata: newMetadataStore(opts.MaxMetadata), exemplars: newExemplarRing(opts.MaxExemplars),
+	}
+	db.limits.SealDelay = opts.SealDelay.Milliseconds()
+	db.background.init()
+	if err := fsys.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("make data directory %s: %w", dir, err)
+	}
+	if db.dirLock, err = fsys.Lock(filepath.Join(dir, lockName)); err != nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	if err := db.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), db.abandon())
+	}
+	if !opts.NoBackground {
+		db.startBackground()
+	}
+	return db, nil
+}
+
+// abandon closes what a failed Open has opened.
+func (db *DB) abandon() error {
+	errs := []error{db.views.close()}
+	if db.log != nil {
+		errs = append(errs, db.log.Close())
+	}
+	if db.registry != nil {
+		errs = append(errs, db.registry.Close())
+	}
+	return errors.Join(append(errs, db.dirLock.Close())...)
+}
+
+func (db *DB) open() error {
+	var err error
+	if db.identity, err = openIdentity(db.fs, db.dir); err != nil {
+		return err
+	}
+	if err := db.openRegistry(); err != nil {
+		return err
+	}
+	if err := db.metadata.load(db.fs, db.dir); err != nil {
+		return err
+	}
+	if err := db.exemplars.load(db.fs, db.dir); err != nil {
+		return err
+	}
+	first := &view{}
+	if first.tombs, err = readTombstones(db.fs, db.dir); err != nil {
+		return err
+	}
+	highest := model.Version(0)
+	for i := range first.tombs {
+		highest = max(highest, first.tombs[i].Version)
+	}
+	db.clock = version.NewClock(db.opts.Now, highest)
+	db.active = db.newBuffer()
+	if err := db.replayLog(); err != nil {
+		return err
+	}
+	first.active = db.active
+	if err := db.views.set(first); err != nil {
+		return err
+	}
+	db.log, err = wal.Open(db.fs, filepath.Join(db.dir, logDir), db.logOptions())
+	return err
+}
+
+func (db *DB) openRegistry() error {
+	reg, report, err := registry.Open(db.fs, filepath.Join(db.dir, registryName), registry.Options{MaxSeries: db.opts.MaxSeries})
+	if err != nil {
+		return fmt.Errorf("open the registry: %w", err)
+	}
+	db.registry = reg
+	if report.TornBytes > 0 {
+		level.Warn(db.opts.Logger).Log("msg", "cut an unfinished write from the registry's end", "bytes", report.TornBytes)
+	}
+	if report.DamagedFrames > 0 {
+		db.identity.Gap = true
+		level.Error(db.opts.Logger).Log("msg", "registry damaged: definitions of series are lost", "frames", report.DamagedFrames)
+	}
+	return nil
+}
+
+func (db *DB) logOptions() wal.Options {
+	return wal.Options{Sync: wal.SyncPolicy(db.opts.Sync), Interval: db.opts.SyncInterval}
+}
+
+// newBuffer returns the buffer of the next flush epoch.
+func (db *DB) newBuffer() *buffer.Buffer {
+	return buffer.New(buffer.Options{Versions: db.opts.Versions, Opened: db.registry.MarkPresent, Epoch: db.epochs.Add(1)})
+}
+
+// replayLog applies what is in no file yet.
+func (db *DB) replayLog() error {
+	start := time.Now()
+	r := replayer{db: db, moved: map[model.Ref]model.Ref{}}
+	report, err := wal.Replay(db.fs, filepath.Join(db.dir, logDir), 0, r.record)
+	if err != nil {
+		return fmt.Errorf("replay the log: %w", err)
+	}
+	db.replay = ReplayStats{
+		Records: report.Records, Samples: r.samples, Bytes: report.Bytes, TornBytes: report.TornBytes,
+		Gap: report.Gap, Duration: time.Since(start),
+	}
+	if report.TornBytes > 0 {
+		level.Warn(db.opts.Logger).Log("msg", "cut the torn tail of the log: nothing of it was acknowledged", "bytes", report.TornBytes)
+	}
+	if r.unknown > 0 {
+		db.identity.Gap = true
+		level.Error(db.opts.Logger).Log("msg", "samples in the log of series that nothing defines", "samples", r.unknown)
+	}
+	if report.Gap {
+		db.identity.Gap = true
+		level.Error(db.opts.Logger).Log("msg", "the log has a gap: acknowledged samples are missing", "dir", filepath.Join(db.dir, logDir))
+	}
+	return nil
+}
+
+// replayer applies log records to a DB that is being opened.
+type replayer struct {
+	db      *DB
+	decoded wal.DecodedBatch
+	moved   map[model.Ref]model.Ref // refs of the log whose series has another one now
+	unknown uint64                  // samples of refs that nothing defines
+	samples uint64
+}
+
+// record applies one log record.
+func (r *replayer) record(rec []byte) error {
+	if len(rec) == 0 || rec[0] != wal.RecordBatch {
+		return fmt.Errorf("log record of an unknown kind: written by a newer build")
+	}
+	if err := wal.DecodeBatch(rec, &r.decoded); err != nil {
+		return err
+	}
+	for _, def := range r.decoded.Series {
+		ref, err := r.db.registry.Define(def.Ref, def.Labels)
+		if err != nil {
+			return fmt.Errorf("define series %d of the log: %w", def.Ref, err)
+		}
+		if ref != def.Ref {
+			r.moved[def.Ref] = ref
+		}
+	}
+	b := &r.decoded.Batch
+	r.resolve(b)
+	r.db.clock.Observe(b.Version)
+	if r.db.opts.Versions {
+		r.db.registry.RaiseVersions(b)
+	}
+	r.db.apply(b)
+	r.samples += uint64(b.Samples())
+	return nil
+}
+
+// resolve gives the samples of a batch the references that their series have
+// now, and leaves out those of series that nothing defines: only a damaged
+// registry lacks them, and that was reported.
+func (r *replayer) resolve(b *model.Batch) {
+	known := func(ref *model.Ref) bool {
+		if len(r.moved) > 0 {
+			if to, ok := r.moved[*ref]; ok {
+				*ref = to
+			}
+		}
+		if r.db.registry.Exists(*ref) {
+			return true
+		}
+		r.unknown++
+		return false
+	}
+	n := 0
+	for i := range b.Floats {
+		if !known(&b.Floats[i].Ref) {
+			continue
+		}
+		b.Floats[n] = b.Floats[i]
+		if len(b.STs) > 0 {
+			b.STs[n] = b.STs[i]
+		}
+		n++
+	}
+	b.Floats, b.STs = b.Floats[:n], b.STs[:min(n, len(b.STs))]
+	b.Hists = slices.DeleteFunc(b.Hists, func(h model.HistogramSample) bool { return !known(&h.Ref) })
+	n = 0
+	for i := range b.Exemplars {
+		if known(&b.Exemplars[i].Ref) {
+			b.Exemplars[n] = b.Exemplars[i]
+			n++
+		}
+	}
+	b.Exemplars = b.Exemplars[:n]
+}
