@@ -45,7 +45,7 @@ func runServe(ctx context.Context, c call) error {
 		return fmt.Errorf("make the logger: %w", err)
 	}
 	memory := applyLimits(cfg)
-	n, err := node.New(node.Options{Config: cfg, Logger: logger, Build: telemetry.ReadBuild(), Memory: memory})
+	n, err := node.New(node.Options{Config: cfg, Logger: logger, Build: telemetry.ReadBuild(), Memory: memory, Place: place()})
 	if err != nil {
 		return err
 	}
@@ -77,4 +77,12 @@ func applyLimits(cfg *config.Config) int64 {
 		runtime.GOMAXPROCS(cfg.CPULimit)
 	}
 	return limit
+}
+
+// place says where the process runs; what the system does not tell stays
+// empty.
+func place() node.Place {
+	host, _ := os.Hostname()
+	dir, _ := os.Getwd()
+	return node.Place{Hostname: host, WorkingDirectory: dir, GOGC: os.Getenv("GOGC"), GODEBUG: os.Getenv("GODEBUG")}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/ingest"
+	insert "github.com/count-db/count/ingest/rest"
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/config"
 	"github.com/count-db/count/internal/seriescache"
@@ -80,6 +81,13 @@ func (n *Node) connectWrites(p *parts) error {
 	)
 	if err != nil {
 		return fmt.Errorf("build remote write: %w", err)
+	}
+	p.insert, err = insert.New(
+		insert.Deps{Series: interner{p.db}, Sink: p.pipeline, Cache: cache},
+		insert.Options{MaxBodyBytes: cfg.MaxBodySize, Limits: limits},
+	)
+	if err != nil {
+		return fmt.Errorf("build the insert handler: %w", err)
 	}
 	return nil
 }
