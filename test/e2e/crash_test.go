@@ -31,7 +31,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	const writers, rounds = 4, 5
 	n := process.Start(t, t.TempDir(), "MEMORY_BUFFER_SIZE=200", "FLUSH_INTERVAL=1s")
 	book := &ledger{acked: map[string]map[int64]float64{}}
-	base := time.Now().Add(-time.Hour).UnixMilli()
+	base := time.Now().Add(-24 * time.Hour).UnixMilli()
 	for round := range rounds {
 		stop := make(chan struct{})
 		var wg sync.WaitGroup

@@ -36,10 +36,11 @@ func clientConfig(t *testing.T, n *process.Node, path string) *remote.ClientConf
 	}
 }
 
-// specialFloats are values whose bits must come back as they are.
+// specialFloats are values whose bits must come back as they are. Negative zero
+// is not among them: Prometheus's own encoder leaves it out as a zero.
 func specialFloats() []float64 {
 	return []float64{
-		0, math.Copysign(0, -1), 1, -1.5, math.Inf(1), math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64,
+		0, 1, -1.5, math.Inf(1), math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64,
 		math.NaN(), math.Float64frombits(value.StaleNaN), math.Float64frombits(0x7ff8000000001234), 0.1 + 0.2,
 	}
 }
