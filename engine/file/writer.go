@@ -63,6 +63,9 @@ func (w *Writer) Begin(ref model.Ref) {
 	w.ref = ref
 }
 
+// Pending returns the number of chunks that the current series has so far.
+func (w *Writer) Pending() int { return len(w.chunks) }
+
 // Floats adds samples of the current series, all of one window, ascending by
 // timestamp: as a XOR stream in a wide file, else as value chunks of at most
 // column.MaxChunkSamples. sts (start timestamps) and versions are nil or as
