@@ -83,6 +83,10 @@ func (c *compiler) names() error {
 	if p.opts.DelayedNameRemoval && (p.agg.keepsLabels() || (!p.agg.without && slices.Contains(p.agg.grouping, labels.MetricName))) {
 		return fmt.Errorf("the metric name is dropped at the end of the query")
 	}
+	if !p.opts.DelayedNameRemoval && !p.agg.without {
+		// What has been dropped groups nothing.
+		p.agg.grouping = slices.DeleteFunc(p.agg.grouping, isMetadataLabel)
+	}
 	return nil
 }
 

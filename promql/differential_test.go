@@ -1,0 +1,329 @@
+package promql_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	prompromql "github.com/prometheus/prometheus/promql"
+
+	"github.com/count-db/count/promql"
+	"github.com/count-db/count/promql/memstore"
+	"github.com/count-db/count/promql/prom"
+)
+
+// differentialQueries is how many generated queries a plain test run compares;
+// COUNT_DIFFERENTIAL_QUERIES sets another number, COUNT_DIFFERENTIAL_SEED the
+// seed.
+const differentialQueries = 3000
+
+func envInt(name string, fallback int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return fallback
+}
+
+// TestReducedEqualsPrometheus runs generated queries over generated data on both
+// engines. What is not listed in compare must agree to the bit: values,
+// timestamps, label sets, errors, warnings, infos and the counts of samples.
+func TestReducedEqualsPrometheus(t *testing.T) {
+	seed := uint64(envInt("COUNT_DIFFERENTIAL_SEED", 1))
+	n := envInt("COUNT_DIFFERENTIAL_QUERIES", differentialQueries)
+	const perStore = 100
+	for round := range max(1, n/perStore) {
+		rng := rand.New(rand.NewPCG(seed, uint64(round)))
+		// Above 32 series two workers share the work, where there are two cores:
+		// then only the order of additions may differ.
+		hosts := 1 + rng.IntN(4)
+		if round%4 == 3 {
+			hosts = 20
+		}
+		m := generateStore(rng, hosts)
+		opts := promql.Options{
+			DelayedNameRemoval: rng.IntN(4) == 0, UseStartTimestamps: rng.IntN(2) == 0,
+			LookbackDelta: []time.Duration{0, time.Minute}[rng.IntN(2)],
+		}
+		plain := opts
+		plain.NoReduction = true
+		c := &comparison{
+			t: t, store: m, exact: hosts < 20, label: fmt.Sprintf("seed %d round %d", seed, round),
+			reduced: newEngine(t, opts), plain: newEngine(t, plain),
+		}
+		for range perStore {
+			c.run(rng, (&generator{rng: rng}).vector(3))
+			if t.Failed() {
+				return
+			}
+		}
+	}
+}
+
+// comparison holds the two engines.
+type comparison struct {
+	t              *testing.T
+	store          *memstore.Store
+	exact          bool
+	label          string
+	reduced, plain *promql.Engine
+}
+
+func (c *comparison) run(rng *rand.Rand, text string) {
+	c.t.Helper()
+	start := time.UnixMilli(rng.Int64N(4_000_000))
+	end := start.Add(time.Duration(rng.Int64N(2_000_000)) * time.Millisecond)
+	step := time.Duration(1+rng.Int64N(120_000)) * time.Millisecond
+	instant := rng.IntN(3) == 0
+	exec := func(e *promql.Engine) (*prompromql.Result, prompromql.Query) {
+		var q prompromql.Query
+		var err error
+		if instant {
+			q, err = e.NewInstantQuery(context.Background(), prom.New(c.store), prompromql.NewPrometheusQueryOpts(true, 0, nil), text, start)
+		} else {
+			q, err = e.NewRangeQuery(context.Background(), prom.New(c.store), prompromql.NewPrometheusQueryOpts(true, 0, nil), text, start, end, step)
+		}
+		if err != nil {
+			return &prompromql.Result{Err: err}, nil
+		}
+		return q.Exec(context.Background()), q
+	}
+	want, wantQuery := exec(c.plain)
+	got, gotQuery := exec(c.reduced)
+	where := fmt.Sprintf("%s: %s\n  instant %v, %d to %d step %v", c.label, text, instant, start.UnixMilli(), end.UnixMilli(), step)
+	if errorKind(got.Err) != errorKind(want.Err) {
+		c.t.Errorf("%s\n  error %v, want %v", where, got.Err, want.Err)
+		return
+	}
+	if want.Err != nil {
+		return
+	}
+	ws, is := want.Warnings.AsStrings(text, 0, 0)
+	gws, gis := got.Warnings.AsStrings(text, 0, 0)
+	slices.Sort(ws)
+	slices.Sort(is)
+	slices.Sort(gws)
+	slices.Sort(gis)
+	if !slices.Equal(ws, gws) || !slices.Equal(is, gis) {
+		c.t.Errorf("%s\n  warnings %q infos %q, want %q %q", where, gws, gis, ws, is)
+	}
+	ss, gs := wantQuery.Stats().Samples, gotQuery.Stats().Samples
+	if ss.TotalSamples != gs.TotalSamples || ss.SamplesRead != gs.SamplesRead || ss.TotalSeries != gs.TotalSeries ||
+		!slices.Equal(ss.TotalSamplesPerStep, gs.TotalSamplesPerStep) || !slices.Equal(ss.SamplesReadPerStep, gs.SamplesReadPerStep) {
+		c.t.Errorf("%s\n  samples %d read %d series %d, want %d %d %d", where, gs.TotalSamples, gs.SamplesRead, gs.TotalSeries, ss.TotalSamples, ss.SamplesRead, ss.TotalSeries)
+	}
+	// Prometheus's engine itself adds in a random order behind functions and
+	// operators over instant vectors.
+	exact := !overSeries.MatchString(text) || (c.exact && !reordering.MatchString(text))
+	if !exact && strings.Contains(text, "odd") {
+		return // sums of huge values of both signs depend on the order
+	}
+	if diff := compare(got.Value, want.Value, exact, text); diff != "" {
+		c.t.Errorf("%s\n  %s", where, diff)
+	}
+}
+
+// errorKind is the text of an error without the labels that it names: which of
+// several offenders is named depends on the order of a map.
+func errorKind(err error) string {
+	kind, _, _ := strings.Cut(fmt.Sprint(err), "{")
+	return kind
+}
+
+var (
+	joining    = regexp.MustCompile(` (on|and|or|unless|\+|> bool) `)
+	overSeries = regexp.MustCompile(`\b(sum|avg|stddev|stdvar)( by| without)? ?\(`)
+	reordering = regexp.MustCompile(`\b(abs|ceil|floor|sqrt|exp|ln|sgn|round|clamp|clamp_min|timestamp|sort|absent)\(| (bool|[-+*/%^<>=!]+|or|and|unless) |:`)
+)
+
+// point is one value of a result, of a vector or a matrix.
+type point struct {
+	metric string
+	t      int64
+	f      float64
+	h      *histogram.FloatHistogram
+}
+
+// points lists a result in its own order.
+func points(v any) []point {
+	var out []point
+	switch v := v.(type) {
+	case prompromql.Vector:
+		for _, s := range v {
+			out = append(out, point{s.Metric.String(), s.T, s.F, s.H})
+		}
+	case prompromql.Matrix:
+		for _, s := range v {
+			for _, p := range s.Floats {
+				out = append(out, point{s.Metric.String(), p.T, p.F, nil})
+			}
+			for _, p := range s.Histograms {
+				out = append(out, point{s.Metric.String(), p.T, 0, p.H})
+			}
+		}
+	case prompromql.Scalar:
+		out = append(out, point{"", v.T, v.V, nil})
+	}
+	return out
+}
+
+// compare says what differs. Where topk and bottomk choose among equal values,
+// and limitk among all, any choice is right: then the values of each step are
+// compared without their labels, or only counted, and nothing where what they
+// chose is used further.
+func compare(got, want any, exact bool, text string) string {
+	g, w := points(got), points(want)
+	if i := strings.Index(text, "limitk"); i >= 0 {
+		for _, list := range [][]point{g, w} {
+			for i := range list {
+				list[i].metric, list[i].f = "", 0
+			}
+		}
+	}
+	if i := max(strings.LastIndex(text, "limitk"), strings.LastIndex(text, "topk"), strings.LastIndex(text, "bottomk")); i > 0 || (i == 0 && joining.MatchString(text)) {
+		return ""
+	}
+	for _, list := range [][]point{g, w} {
+		// The order of an instant vector is free.
+		slices.SortStableFunc(list, func(a, b point) int { return strings.Compare(a.metric, b.metric) })
+	}
+	if strings.Contains(text, "topk") || strings.Contains(text, "bottomk") || strings.Contains(text, "limitk") {
+		for _, list := range [][]point{g, w} {
+			for i := range list {
+				list[i].metric = ""
+			}
+			slices.SortStableFunc(list, func(a, b point) int {
+				if a.t != b.t {
+					return int(a.t - b.t)
+				}
+				switch {
+				case a.f < b.f || (math.IsNaN(a.f) && !math.IsNaN(b.f)):
+					return -1
+				case a.f > b.f || (math.IsNaN(b.f) && !math.IsNaN(a.f)):
+					return 1
+				}
+				return 0
+			})
+		}
+	}
+	if len(g) != len(w) {
+		return fmt.Sprintf("%d points, want %d\n%v\n%v", len(g), len(w), got, want)
+	}
+	for i := range w {
+		a, b := g[i], w[i]
+		if a.metric != b.metric || a.t != b.t || (a.h == nil) != (b.h == nil) || (a.h != nil && !a.h.Equals(b.h)) || !(same(a.f, b.f, exact) || (a.f == b.f && reordering.MatchString(text))) {
+			return fmt.Sprintf("point %d is %v, want %v", i, a, b)
+		}
+	}
+	return ""
+}
+
+func same(a, b float64, exact bool) bool {
+	if math.Float64bits(a) == math.Float64bits(b) || (math.IsNaN(a) && math.IsNaN(b)) {
+		return true
+	}
+	return !exact && math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b))+1e-9
+}
+
+// generateStore makes series of several kinds on shared and on own timestamps,
+// with gaps, resets, stale markers, odd values, start timestamps and a few
+// histograms.
+func generateStore(rng *rand.Rand, hosts int) *memstore.Store {
+	m := memstore.New()
+	m.NoRandomAccess = rng.IntN(4) == 0
+	for host := range hosts {
+		interval := []int64{15_000, 10_000, 30_000, 60_000}[rng.IntN(4)]
+		var ts []int64
+		for t := rng.Int64N(interval); t < 5_000_000; t += interval {
+			if rng.IntN(50) == 0 {
+				t += rng.Int64N(900_000)
+			}
+			ts = append(ts, t+rng.Int64N(40))
+		}
+		for series := range 4 {
+			instance, mode := fmt.Sprintf("h%02d", host), []string{"user", "idle", "system", "io"}[series]
+			add := func(name string, kind int) {
+				generateSeries(rng, m, labels.FromStrings("__name__", name, "instance", instance, "mode", mode), ts, kind)
+			}
+			add("c_total", 0)
+			add("g", 1+rng.IntN(4))
+			if series < 2 {
+				add("odd", 5)
+			}
+			if series == 0 && host == 0 {
+				add("h", 6)
+			}
+		}
+		for _, le := range []string{"0.1", "1", "+Inf"} {
+			generateSeries(rng, m, labels.FromStrings("__name__", "b_bucket", "instance", fmt.Sprintf("h%02d", host), "le", le), ts, 0)
+		}
+	}
+	return m
+}
+
+func generateSeries(rng *rand.Rand, m *memstore.Store, ls labels.Labels, ts []int64, kind int) {
+	v := float64(rng.IntN(1000))
+	st := int64(0)
+	withST := rng.IntN(4) == 0
+	from, to := 0, len(ts)
+	if rng.IntN(5) == 0 {
+		from = rng.IntN(len(ts))
+	}
+	if rng.IntN(5) == 0 {
+		to = from + rng.IntN(len(ts)-from)
+	}
+	clean := rng.IntN(2) == 0 // nothing odd: the fast paths
+	for i := from; i < to; i++ {
+		t := ts[i]
+		if !clean {
+			switch rng.IntN(60) {
+			case 0:
+				continue
+			case 1:
+				m.Append(ls, 0, t, math.Float64frombits(value.StaleNaN))
+				continue
+			}
+		}
+		switch kind {
+		case 0:
+			v += float64(rng.IntN(100))
+			if rng.IntN(80) == 0 {
+				v = float64(rng.IntN(20))
+				st = t - 1 - rng.Int64N(5000)
+			}
+		case 1:
+			v = float64(rng.IntN(2000)-1000) / 10
+		case 2:
+			v = float64(rng.IntN(5))
+		case 3:
+			if rng.IntN(20) == 0 {
+				v = rng.NormFloat64() * 1e6
+			}
+		case 4:
+			v += rng.Float64() - 0.4
+		case 5:
+			v = []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), 1e300, -1e300, math.MaxFloat64, 1, 2.5}[rng.IntN(10)]
+		case 6:
+			v++
+			m.AppendHistogram(ls, 0, t, &histogram.Histogram{
+				Schema: 0, Count: uint64(v) + 1, Sum: v, PositiveSpans: []histogram.Span{{Offset: 0, Length: 1}}, PositiveBuckets: []int64{int64(v) + 1},
+			}, nil)
+			continue
+		}
+		if withST {
+			m.Append(ls, st, t, v)
+		} else {
+			m.Append(ls, 0, t, v)
+		}
+	}
+}
