@@ -10,23 +10,24 @@ import (
 	"github.com/count-db/count/internal/model"
 )
 
-// Kind is the form of a data file.
+// Kind is the form of a data file, numbered as in the file itself.
 type Kind uint8
 
 // The kinds of data files.
 const (
-	Wide   Kind = iota // what flushes and their merges wrote, any windows
-	Sealed             // one sealed window
-	Day                // the sealed windows of a day with their own index
-
-	kinds = iota
+	Wide   Kind = 1 // what flushes and their merges wrote, any windows
+	Sealed Kind = 2 // one sealed window
+	Day    Kind = 3 // the sealed windows of a day with their own index
 )
 
-var suffixes = [kinds]string{".wide", ".sealed", ".day"}
+// suffixes are the ends of file names, by kind.
+var suffixes = [...]string{Wide: ".wide", Sealed: ".sealed", Day: ".day"}
+
+func (k Kind) valid() bool { return k >= Wide && k <= Day }
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	if k >= kinds {
+	if !k.valid() {
 		return "unknown kind " + strconv.Itoa(int(k))
 	}
 	return suffixes[k][1:]
@@ -37,10 +38,10 @@ func FileName(k Kind, id uint64) string { return fmt.Sprintf("%010d%s", id, suff
 
 // ParseFileName is the inverse of FileName.
 func ParseFileName(name string) (k Kind, id uint64, ok bool) {
-	for k, suffix := range suffixes {
-		if digits, found := strings.CutSuffix(name, suffix); found && len(digits) >= 10 {
+	for k := Wide; k <= Day; k++ {
+		if digits, found := strings.CutSuffix(name, suffixes[k]); found && len(digits) >= 10 {
 			id, err := strconv.ParseUint(digits, 10, 64)
-			return Kind(k), id, err == nil && id > 0
+			return k, id, err == nil && id > 0
 		}
 	}
 	return 0, 0, false
@@ -118,7 +119,7 @@ func (s *State) validate() error {
 	for i := range s.Files {
 		f := &s.Files[i]
 		switch {
-		case f.Kind >= kinds:
+		case !f.Kind.valid():
 			return fmt.Errorf("file %d has kind %d", f.ID, f.Kind)
 		case f.ID == 0 || f.ID >= s.NextID:
 			return fmt.Errorf("file id %d is not between 1 and the next id %d", f.ID, s.NextID)
