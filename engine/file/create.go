@@ -14,8 +14,8 @@ const syncBytes = 8 << 20
 
 // Create writes the file name by the rules of E2: under a temporary name, with
 // syncs on the way, then fsync, rename and fsync of the directory. When it
-// fails nothing is left but, after a crash, a file that ends in
-// vfs.TempSuffix.
+// fails nothing is left; after a crash there is the whole file, or none, or one
+// that ends in vfs.TempSuffix.
 func Create(fs vfs.FS, name string, kind Kind, write func(*Writer) error) (Info, error) {
 	temp := name + vfs.TempSuffix
 	f, err := fs.Create(temp)
@@ -35,10 +35,10 @@ func Create(fs vfs.FS, name string, kind Kind, write func(*Writer) error) (Info,
 		return Info{}, errors.Join(fmt.Errorf("write %s: %w", temp, err), fs.Remove(temp))
 	}
 	if err := fs.Rename(temp, name); err != nil {
-		return Info{}, fmt.Errorf("write %s: %w", name, err)
+		return Info{}, errors.Join(fmt.Errorf("write %s: %w", name, err), fs.Remove(temp))
 	}
 	if err := fs.SyncDir(filepath.Dir(name)); err != nil {
-		return Info{}, fmt.Errorf("write %s: %w", name, err)
+		return Info{}, errors.Join(fmt.Errorf("write %s: %w", name, err), fs.Remove(name))
 	}
 	return info, nil
 }
