@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/count-db/count/internal/server"
+	"github.com/count-db/count/remote/appendable"
 )
 
 // slots are the handlers whose parts exist only once the storage is open.
@@ -45,7 +46,5 @@ func (s *slots) fill(p *parts) {
 	s.metadata.Set(p.api.Metadata)
 	s.federate.Set(p.api.Federate)
 	s.flush.Set(p.api.Flush)
-	if p.api.OTLP != nil {
-		s.otlp.Set(p.api.OTLP)
-	}
+	s.otlp.Set(appendable.Handler(p.api.OTLP))
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/count-db/count/promql/prom"
 	"github.com/count-db/count/promql/rest"
 	"github.com/count-db/count/remote/apiv1"
+	"github.com/count-db/count/remote/appendable"
 	"github.com/count-db/count/remote/write"
 )
 
@@ -31,6 +32,7 @@ type parts struct {
 	queries     *promql.Engine
 	insert      http.Handler
 	remoteWrite http.Handler
+	appendable  *appendable.Appendable
 	rest        *rest.Handler
 	api         *apiv1.API
 }
@@ -89,6 +91,10 @@ func (n *Node) connectWrites(p *parts) error {
 	if err != nil {
 		return fmt.Errorf("build the insert handler: %w", err)
 	}
+	p.appendable, err = appendable.New(interner{p.db}, p.pipeline, limits)
+	if err != nil {
+		return fmt.Errorf("build the write path of OTLP: %w", err)
+	}
 	return nil
 }
 
@@ -114,7 +120,7 @@ func (n *Node) connectReads(p *parts) error {
 	queryable := prom.New(store)
 	admin := &localAdmin{db: p.db, fs: n.fs}
 	p.api, err = apiv1.New(apiv1.Deps{
-		Engine: p.queries, Parser: p.queries.Parser(), Queryable: queryable, Exemplars: queryable,
+		Engine: p.queries, Parser: p.queries.Parser(), Queryable: queryable, Exemplars: queryable, Appendable: p.appendable,
 		Metadata: admin, Admin: admin,
 		Status:   &status{cfg: cfg, build: n.opts.Build, place: n.opts.Place, db: p.db, started: n.started},
 		Gatherer: n.registry, Registerer: n.registry, Logger: telemetry.Slog(n.part("api"), cfg.LogLevel),

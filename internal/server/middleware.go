@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -76,6 +77,10 @@ func (m *middleware) wrap(row route, next http.Handler) http.Handler {
 		defer m.account(row, r, rec, start)
 		m.setDeadline(w, limit, start)
 		if r.Body != nil && row.class != stream {
+			if r.ContentLength > m.maxBody {
+				WriteError(rec, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request body has %d bytes, more than %d (MAX_BODY_SIZE)", r.ContentLength, m.maxBody))
+				return
+			}
 			r.Body = http.MaxBytesReader(rec, r.Body, m.maxBody)
 		}
 		m.guarded(rec, r, next)
