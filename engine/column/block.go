@@ -40,8 +40,7 @@ type blockPlan struct {
 	xwidth int // of the exceptions' high bits
 	exc    int // number of exceptions
 	signed bool
-	cost   int // bits
-	first  int64
+	cost   int   // bits
 	step   int64 // first difference, for modeDoD
 }
 
