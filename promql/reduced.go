@@ -14,6 +14,11 @@ import (
 	"github.com/count-db/count/promql/plan"
 )
 
+// maxSteps is the most steps of a query that is split. The states of the reduced
+// evaluator have a place for every step, used or not; the HTTP API allows no more
+// steps than this either.
+const maxSteps = 11_001
+
 // reduce splits the query: its parts are computed by the reduced evaluator when
 // Prometheus's engine first asks for them, the remainder by that engine. again
 // makes the same query without the split, for data that the reduced evaluator
@@ -24,7 +29,11 @@ func (e *Engine) reduce(text string, q promql.Query, parts *partQueryable, opts 
 	if e.opts.NoReduction || parts == nil || !ok {
 		return q
 	}
-	p := plan.Split(stmt.Expr, gridOf(stmt), e.partialOptions(stmt, opts))
+	grid := gridOf(stmt)
+	if grid.Len() > maxSteps {
+		return q
+	}
+	p := plan.Split(stmt.Expr, grid, e.partialOptions(stmt, opts))
 	if len(p.Parts) == 0 {
 		return q
 	}

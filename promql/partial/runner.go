@@ -20,7 +20,7 @@ import (
 
 // ErrFallback says that the data holds what the runner does not compute: the
 // query must run whole on Prometheus's engine.
-var ErrFallback = errors.New("not reducible: native histograms or metadata labels")
+var ErrFallback = errors.New("not reducible: native histograms, metadata labels or a sparse result")
 
 // seriesPerWorker is the number of series below which another core is not worth
 // its partial states.
@@ -44,9 +44,9 @@ func (r Runner) Run(ctx context.Context, p *Program, g Grid, sel store.Selection
 		workers = runtime.GOMAXPROCS(0)
 	}
 	workers = max(1, min(workers, n/seriesPerWorker))
-	var points atomic.Int64
+	var counts shared
 	if workers == 1 {
-		w := newWorker(p, g, r.MaxSamples, &points)
+		w := newWorker(p, g, r.MaxSamples, &counts)
 		if err := w.run(ctx, sel, 0, n); err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func (r Runner) Run(ctx context.Context, p *Program, g Grid, sel store.Selection
 	all := make([]*worker, workers)
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range all {
-		all[i] = newWorker(p, g, r.MaxSamples, &points)
+		all[i] = newWorker(p, g, r.MaxSamples, &counts)
 		group.Go(func() error { return all[i].run(ctx, sel, n*i/workers, n*(i+1)/workers) })
 	}
 	if err := group.Wait(); err != nil {
@@ -70,12 +70,18 @@ func (r Runner) Run(ctx context.Context, p *Program, g Grid, sel store.Selection
 	return result, nil
 }
 
+// shared are counts of all workers of a run.
+type shared struct {
+	points   atomic.Int64 // of the per-series expression
+	reserved atomic.Int64 // steps of the series and groups of the result
+}
+
 // worker evaluates a part of the series, one after the other.
 type worker struct {
 	prog   *Program
 	grid   Grid
-	max    int64         // points, 0 = no limit
-	points *atomic.Int64 // of all workers
+	max    int64 // points, 0 = no limit
+	shared *shared
 	result *Result
 	groups map[string]*group
 
@@ -95,9 +101,9 @@ type worker struct {
 	annos   annotations.Annotations
 }
 
-func newWorker(p *Program, g Grid, maxSamples int64, points *atomic.Int64) *worker {
+func newWorker(p *Program, g Grid, maxSamples int64, all *shared) *worker {
 	return &worker{
-		prog: p, grid: g, max: maxSamples, points: points,
+		prog: p, grid: g, max: maxSamples, shared: all,
 		result: newResult(p, g),
 		groups: map[string]*group{},
 	}
@@ -146,15 +152,14 @@ func (w *worker) series(index int32) error {
 		return nil
 	}
 	w.result.Points += int64(n)
-	if all := w.points.Add(int64(n)); w.max > 0 && all > w.max {
+	if all := w.shared.points.Add(int64(n)); w.max > 0 && all > w.max {
 		return promql.ErrTooManySamples("query execution")
 	}
 	w.result.informs = w.result.informs || w.prog.info != nil
 	for _, o := range w.prog.ops {
 		o(&w.row, w.grid)
 	}
-	w.take(index)
-	return nil
+	return w.take(index)
 }
 
 // hasMetadataLabels finds labels that are dropped with the name: then series of
@@ -244,21 +249,38 @@ func (w *worker) flush(b *bounds) {
 	b.uses = 0
 }
 
-// take hands the row to the group of the series.
-func (w *worker) take(index int32) {
+// take hands the row to the group of the series. A result whose series and groups
+// have mostly empty steps may need far more memory than its points: it is left to
+// Prometheus's engine.
+func (w *worker) take(index int32) error {
 	p := w.prog
+	if w.row.count() == 0 {
+		return nil
+	}
 	if !p.Aggregates() {
 		w.result.keep(w.outputLabels(), &w.row)
-		return
+		return w.reserve()
 	}
-	if w.row.count() == 0 {
-		return
+	g, created := w.groupOf(index)
+	if created {
+		if err := w.reserve(); err != nil {
+			return err
+		}
 	}
-	g := w.groupOf(index)
 	g.state.add(&w.row, index)
 	if p.agg.keepsLabels() {
 		w.result.names[index] = w.outputLabels()
 	}
+	return nil
+}
+
+// reserve counts the steps of one more series or group of the result.
+func (w *worker) reserve() error {
+	n := int64(w.grid.Len())
+	if all := w.shared.reserved.Add(n); w.max > 0 && all > w.max+n {
+		return ErrFallback
+	}
+	return nil
 }
 
 // outputLabels are the labels of the series behind the per-series expression.
@@ -274,7 +296,7 @@ func isMetadataLabel(name string) bool {
 }
 
 // groupOf finds or makes the group of the current series.
-func (w *worker) groupOf(index int32) *group {
+func (w *worker) groupOf(index int32) (g *group, created bool) {
 	a := &w.prog.agg
 	key := w.keyBuf[:0]
 	switch {
@@ -285,12 +307,12 @@ func (w *worker) groupOf(index int32) *group {
 	}
 	w.keyBuf = key
 	if g := w.groups[string(key)]; g != nil {
-		return g
+		return g, false
 	}
-	g := &group{labels: a.groupLabels(w.labels), first: index, state: a.newState(w.grid.Len())}
+	g = &group{labels: a.groupLabels(w.labels), first: index, state: a.newState(w.grid.Len())}
 	w.groups[string(key)] = g
 	w.result.groups = append(w.result.groups, g)
-	return g
+	return g, true
 }
 
 // finish ends the part of this worker.
