@@ -18,6 +18,7 @@ import (
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
 	"github.com/count-db/count/internal/vfs"
+	"github.com/count-db/count/internal/web"
 )
 
 // Options are what a node is made from.
@@ -64,7 +65,11 @@ func New(opts Options) (*Node, error) {
 	n := &Node{opts: opts, fs: vfs.OS(), listener: listener, registry: telemetry.NewRegistry(opts.Build), started: time.Now()}
 	n.notReady("the storage is being opened")
 	n.slots = newSlots(n.whyNotReady)
-	n.server, err = server.New(n.slots.handlers(n), server.Options{
+	handlers := n.slots.handlers(n)
+	if handlers.UI, err = web.Handler("/ui/"); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	n.server, err = server.New(handlers, server.Options{
 		RoutePrefix:   cfg.RoutePrefix,
 		AdminAPI:      cfg.AdminAPI,
 		MaxBodySize:   cfg.MaxBodySize,

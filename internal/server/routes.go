@@ -146,5 +146,10 @@ func redirectTo(target string, pages http.Handler) http.Handler {
 	if pages == nil {
 		return nil
 	}
-	return http.RedirectHandler(target, http.StatusFound)
+	// The target stays relative, which http.Redirect would not let it: behind a
+	// proxy or under a route prefix the path that people see is another one.
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", target)
+		w.WriteHeader(http.StatusFound)
+	})
 }
