@@ -16,12 +16,7 @@ import (
 
 // localAppender is the write path of a node without others: straight into its
 // own storage, which stamps the batch.
-type localAppender struct {
-	db *engine.DB
-	// forget is called when the storage no longer knows a reference that a cache
-	// of ours gave out.
-	forget func()
-}
+type localAppender struct{ db *engine.DB }
 
 // forgottenRetry is when a sender may come back whose series had to be looked
 // up anew.
@@ -30,9 +25,6 @@ const forgottenRetry = time.Second
 // Append implements ingest.Appender.
 func (a *localAppender) Append(ctx context.Context, b *model.Batch) error {
 	_, err := a.db.Append(ctx, b, engine.AppendOptions{Fresh: true})
-	if errors.Is(err, registry.ErrUnknownRef) {
-		a.forget()
-	}
 	return admissionError(err)
 }
 

@@ -54,6 +54,9 @@ type Node struct {
 	parts atomic.Pointer[parts] // nil while starting
 }
 
+// uiPath is where the pages for people are, as in the table of routes.
+const uiPath = "/ui/"
+
 // New binds the port and builds what answers while the node starts. Run does
 // the rest and gives the port back.
 func New(opts Options) (*Node, error) {
@@ -66,7 +69,7 @@ func New(opts Options) (*Node, error) {
 	n.notReady("the storage is being opened")
 	n.slots = newSlots(n.whyNotReady)
 	handlers := n.slots.handlers(n)
-	if handlers.UI, err = web.Handler("/ui/"); err != nil {
+	if handlers.UI, err = web.Handler(uiPath); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	n.server, err = server.New(handlers, server.Options{

@@ -65,9 +65,9 @@ func (n *Node) connect(p *parts) error {
 func (n *Node) connectWrites(p *parts) error {
 	cfg := n.opts.Config
 	limits := admission.Limits{MaxLabels: cfg.MaxLabelsPerSeries, MaxNameBytes: cfg.MaxLabelNameLength, MaxValueBytes: cfg.MaxLabelValueLength}
-	cache := seriescache.New(seriescache.Options{})
+	cache := seriescache.New(seriescache.Options{Alive: p.db.Registry().Exists})
 	var err error
-	p.pipeline, err = ingest.New(&localAppender{db: p.db, forget: func() {}}, ingest.Options{
+	p.pipeline, err = ingest.New(&localAppender{db: p.db}, ingest.Options{
 		MaxFuture:        max(cfg.MaxFuture, time.Millisecond), // 0 there means the default
 		Retention:        cfg.Retention,
 		MaxInFlightBytes: n.inFlightBytes(),

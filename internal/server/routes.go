@@ -60,7 +60,7 @@ const (
 )
 
 // routes returns THE table: every path of the port.
-func routes(h Handlers, adminAPI bool) []route {
+func routes(h Handlers, prefix string, adminAPI bool) []route {
 	all := []route{
 		{path: "/insert", methods: "POST", handler: h.Insert, class: write},
 		{path: "/query/range/{series}", methods: "GET", handler: h.Series.Range, class: query},
@@ -91,7 +91,7 @@ func routes(h Handlers, adminAPI bool) []route {
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
 		{path: "/internal/", methods: "GET POST", handler: h.Internal, class: stream, prefix: true},
 
-		{path: "/", methods: "GET", handler: redirectTo("ui/", h.UI)},
+		{path: "/", methods: "GET", handler: redirectTo(prefix+"/ui/", h.UI)},
 		{path: "/ui/", methods: "GET", handler: h.UI, prefix: true},
 	}
 	all = append(all, apiRoutes(h.API)...)

@@ -78,7 +78,7 @@ func New(h Handlers, opts Options) (*Server, error) {
 	}
 	around := newMiddleware(opts)
 	s := &Server{opts: opts, http: http.Server{
-		Handler:           stripPrefix(opts.RoutePrefix, router(routes(h, opts.AdminAPI), around)),
+		Handler:           stripPrefix(opts.RoutePrefix, router(routes(h, opts.RoutePrefix, opts.AdminAPI), around)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
