@@ -175,6 +175,9 @@ func (r *segmentReport) addTorn(off, n int64) {
 // terminator follows it.
 func (r *segmentReport) countTail(w *window) error {
 	n := min(w.size-r.end, terminator)
+	if n <= 0 {
+		return nil
+	}
 	head, err := w.at(r.end, int(n))
 	if err != nil {
 		return err

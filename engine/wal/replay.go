@@ -109,9 +109,10 @@ func (r *replayer) segment(fsys vfs.FS, dir string, p Position) error {
 	}
 	if sr.headErr != nil {
 		g := Gap{Segment: p, Reason: sr.headErr.Error()}
-		if sr.frames > 0 || sr.ended {
+		switch {
+		case sr.frames > 0:
 			r.report.addGap(g)
-		} else {
+		case !sr.ended: // ended and empty: its repair was interrupted, nothing is lost
 			r.bad = append(r.bad, g)
 		}
 	}

@@ -170,15 +170,17 @@ func (w *WAL) Append(rec []byte) (Ticket, error) {
 		defer w.mu.Unlock()
 		return Ticket{}, w.err
 	}
+	t := w.appendLocked(rec)
+	w.mu.Unlock()
+	w.wakeCommitter()
+	return t, nil
+}
+
+func (w *WAL) appendLocked(rec []byte) Ticket {
 	g := w.pending
 	g.frame = wire.AppendBytes(g.frame, rec)
 	g.records++
-	first := g.records == 1
-	w.mu.Unlock()
-	if first {
-		w.wakeCommitter()
-	}
-	return Ticket{g}, nil
+	return Ticket{g}
 }
 
 func (w *WAL) wakeCommitter() {
