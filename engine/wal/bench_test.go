@@ -3,7 +3,10 @@ package wal
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
@@ -83,9 +86,18 @@ func BenchmarkSmallWriters(b *testing.B) {
 		b.Fatal(err)
 	}
 	rec := EncodeBatch(nil, &model.Batch{Version: 1, Floats: []model.FloatSample{{Ref: 1, T: 1_700_000_000_000, V: 1}}}, nil, BatchMeta{})
-	b.SetParallelism(8)
+	b.SetParallelism(8) // times GOMAXPROCS
+	var mu sync.Mutex
+	var waits []time.Duration
 	b.RunParallel(func(pb *testing.PB) {
+		var own []time.Duration
+		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
+			waits = append(waits, own...)
+		}()
 		for pb.Next() {
+			start := time.Now()
 			ticket, err := w.Append(rec)
 			if err == nil {
 				err = ticket.Wait()
@@ -94,8 +106,11 @@ func BenchmarkSmallWriters(b *testing.B) {
 				b.Error(err)
 				return
 			}
+			own = append(own, time.Since(start))
 		}
 	})
+	slices.Sort(waits)
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds()), "p99-µs")
 	b.ReportMetric(float64(w.Stats().Syncs)/float64(b.N), "syncs/op")
 	if err := w.Close(); err != nil {
 		b.Fatal(err)
