@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,6 +85,9 @@ func (db *DB) appendEpoch(b *model.Batch, opts AppendOptions, s *appendScratch) 
 	s.record = wal.EncodeBatch(s.record[:0], b, s.defs, wal.BatchMeta{})
 	clear(s.defs)
 	ticket, err := db.log.Append(s.record)
+	if errors.Is(err, ErrTooLarge) {
+		return result, wal.Ticket{}, err
+	}
 	if err != nil {
 		return result, wal.Ticket{}, db.fail(fmt.Errorf("write the log: %w", err))
 	}

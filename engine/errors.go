@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/engine/wal"
 )
 
 // Errors that callers decide on; everything else is wrapped with what was
@@ -22,6 +23,9 @@ var (
 	ErrUnknownRef = registry.ErrUnknownRef
 	// ErrSeriesLimit is returned when a new series would pass Options.MaxSeries.
 	ErrSeriesLimit = registry.ErrLimit
+	// ErrTooLarge is returned by Append for a batch that is too large for one
+	// record of the log; nothing was stored, split it.
+	ErrTooLarge = wal.ErrRecordTooLarge
 	// ErrSnapshotExists is returned by Snapshot when its directory is there.
 	ErrSnapshotExists = errors.New("snapshot directory exists")
 )
