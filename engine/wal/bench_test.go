@@ -116,3 +116,28 @@ func BenchmarkSmallWriters(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkReplayTail reads a segment that is nearly empty: what a start after a
+// crash has to search for frames behind the tail.
+func BenchmarkReplayTail(b *testing.B) {
+	fs, dir := vfs.OS(), b.TempDir()
+	w, err := Open(fs, dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ticket, err := w.Append([]byte("one"))
+	if err == nil {
+		err = ticket.Wait()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := Replay(fs, dir, 0, func([]byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
