@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,9 +37,14 @@ func newFlags(c call, name string) (*flag.FlagSet, *string) {
 }
 
 // parse parses flags and arguments in any order and returns the arguments.
+// Negative numbers are arguments.
 func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 	var rest []string
 	for {
+		if len(args) > 0 && isNumber(args[0]) {
+			rest, args = append(rest, args[0]), args[1:]
+			continue
+		}
 		if err := fs.Parse(args); err != nil {
 			return nil, &usageError{err}
 		}
@@ -48,6 +54,11 @@ func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 		}
 		rest, args = append(rest, args[0]), args[1:]
 	}
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 func newClient(server string) (*client, error) {
