@@ -75,8 +75,8 @@ bench: ## Go benchmarks in the form that benchstat reads
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./engine/... ./remote/write/... ./ingest/... ./promql/...
 
 .PHONY: bench-peers
-bench-peers: build ## load Count, Prometheus and VictoriaMetrics with the same data and print a table
-	./$(BIN) bench compare
+bench-peers: build ## load Count, PROMETHEUS_BIN and VICTORIA_METRICS_BIN with the same data and print a table (BENCH_FLAGS="--set A --scale 0.1")
+	./$(BIN) bench peers $(BENCH_FLAGS)
 
 .PHONY: tools
 tools: ## build Prometheus and promtool, pinned, as peers for e2e and bench-peers (minutes, once)
