@@ -1,0 +1,81 @@
+package partial
+
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Merge takes the result of other series, from another node: the same program on
+// the same grid, each series in one of the results only. Results merge in any
+// order; the outcome is in the order of labels. other is not used any more.
+func (r *Result) Merge(other *Result) {
+	r.absorb(other)
+	r.mergeRows(other)
+	if r.prog.agg.keepsLabels() {
+		r.renumber(other)
+	}
+	byLabels := make(map[string]*group, len(r.groups))
+	var key []byte
+	for _, g := range r.groups {
+		key = g.labels.Bytes(key)
+		byLabels[string(key)] = g
+	}
+	for _, g := range other.groups {
+		key = g.labels.Bytes(key)
+		if mine := byLabels[string(key)]; mine != nil {
+			mine.state.merge(g.state)
+		} else {
+			r.groups = append(r.groups, g)
+		}
+	}
+	slices.SortFunc(r.groups, func(a, b *group) int { return labels.Compare(a.labels, b.labels) })
+}
+
+func (r *Result) mergeRows(other *Result) {
+	r.rows = append(r.rows, other.rows...)
+	slices.SortFunc(r.rows, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
+}
+
+// renumber numbers the series of both results by the order of their labels, in
+// which ties go to the earlier.
+func (r *Result) renumber(other *Result) {
+	type place struct {
+		of *Result
+		i  int32
+	}
+	var all []place
+	for _, res := range []*Result{r, other} {
+		for i := range res.names {
+			all = append(all, place{res, i})
+		}
+	}
+	slices.SortFunc(all, func(a, b place) int { return labels.Compare(a.of.names[a.i], b.of.names[b.i]) })
+	mine, theirs := map[int32]int32{}, map[int32]int32{}
+	names := make(map[int32]labels.Labels, len(all))
+	for n, p := range all {
+		names[int32(n)] = p.of.names[p.i]
+		if p.of == r {
+			mine[p.i] = int32(n)
+		} else {
+			theirs[p.i] = int32(n)
+		}
+	}
+	r.relabel(mine)
+	other.relabel(theirs)
+	r.names, other.names = names, nil
+}
+
+func (r *Result) relabel(number map[int32]int32) {
+	for _, g := range r.groups {
+		s, ok := g.state.(*topState)
+		if !ok {
+			continue
+		}
+		for _, entries := range s.steps {
+			for i := range entries {
+				entries[i].series = number[entries[i].series]
+			}
+		}
+	}
+}

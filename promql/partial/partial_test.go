@@ -1,0 +1,232 @@
+package partial_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"pgregory.net/rapid"
+
+	"github.com/count-db/count/internal/wire"
+	"github.com/count-db/count/promql/memstore"
+	"github.com/count-db/count/promql/partial"
+	"github.com/count-db/count/promql/store"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write golden files anew")
+
+var testGrid = partial.Grid{Start: 600_000, End: 1_200_000, Step: 60_000}
+
+func compile(t testing.TB, text string, g partial.Grid) *partial.Program {
+	t.Helper()
+	e, err := parser.NewParser(parser.Options{EnableExperimentalFunctions: true}).ParseExpr(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err = promql.PreprocessExpr(e, time.UnixMilli(g.Start), time.UnixMilli(g.End), time.Duration(g.Step)*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := partial.Compile(e, g, partial.Options{LookbackMs: 300_000})
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return p
+}
+
+func run(t testing.TB, p *partial.Program, g partial.Grid, m *memstore.Store) *partial.Result {
+	t.Helper()
+	set, err := m.Select(context.Background(), 0, math.MaxInt64, p.Matchers()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	r, err := partial.Runner{}.Run(context.Background(), p, g, set.(store.Selection))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// fill adds a series of a rising value to one of the stores.
+func fill(m *memstore.Store, rng *rand.Rand, host int) {
+	ls := labels.FromStrings("__name__", "x", "host", fmt.Sprintf("h%02d", host), "zone", fmt.Sprint(host%3))
+	v := rng.Float64() * 100
+	for t := rng.Int64N(15_000); t < 1_300_000; t += 15_000 {
+		v += math.Round(rng.Float64()*100) / 10
+		if rng.IntN(30) > 0 {
+			m.Append(ls, 0, t, v)
+		}
+	}
+	if host%7 == 6 {
+		m.Append(ls, 0, 700_000, math.NaN())
+	}
+}
+
+func text(r *partial.Result) []string {
+	var out []string
+	for _, s := range r.Final() {
+		var b strings.Builder
+		b.WriteString(s.Labels.String())
+		for k, v := range s.V {
+			if s.OK == nil || s.OK[k] {
+				// Twelve digits: the order of additions shows in the last ones.
+				fmt.Fprintf(&b, " %d:%.12g", k, v)
+			}
+		}
+		out = append(out, b.String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+var mergeQueries = []string{
+	`sum(x)`, `sum by (zone) (rate(x[5m]))`, `avg by (zone) (x)`, `avg(max_over_time(x[2m]))`, `min by (zone) (x)`, `max(x)`,
+	`count by (zone) (x > 200)`, `group(x)`, `stddev(x)`, `stdvar by (zone) (x)`, `sum without (host) (-x)`,
+	`topk(3, x)`, `bottomk by (zone) (2, rate(x[5m]))`, `rate(x[1m])`, `x * 2 > 300`,
+}
+
+// TestMerge: however the series lie on nodes and in whatever order their results
+// come in, over the wire, the outcome is that of one node.
+func TestMerge(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
+		query := rapid.SampledFrom(mergeQueries).Draw(rt, "query")
+		nodes := rapid.IntRange(1, 5).Draw(rt, "nodes")
+		one, many := memstore.New(), make([]*memstore.Store, nodes)
+		for i := range many {
+			many[i] = memstore.New()
+		}
+		for host := range rapid.IntRange(0, 40).Draw(rt, "series") {
+			seed := rng.Uint64()
+			fill(one, rand.New(rand.NewPCG(seed, 2)), host)
+			fill(many[rng.IntN(nodes)], rand.New(rand.NewPCG(seed, 2)), host)
+		}
+		p := compile(t, query, testGrid)
+		want := run(t, p, testGrid, one)
+		var got *partial.Result
+		for _, i := range rng.Perm(nodes) {
+			data := run(t, p, testGrid, many[i]).Append(nil, query)
+			r, err := partial.Decode(p, testGrid, data)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if got == nil {
+				got = r
+			} else {
+				got.Merge(r)
+			}
+		}
+		if !slices.Equal(got.Total, want.Total) || !slices.Equal(got.Read, want.Read) || got.Series != want.Series || got.Points != want.Points {
+			rt.Fatalf("%s: counts %v %v %d %d, want %v %v %d %d", query, got.Total, got.Read, got.Series, got.Points, want.Total, want.Read, want.Series, want.Points)
+		}
+		if !slices.Equal(messages(got, query), messages(want, query)) {
+			rt.Fatalf("%s: annotations %v, want %v", query, messages(got, query), messages(want, query))
+		}
+		if a, b := text(got), text(want); !slices.Equal(a, b) {
+			rt.Fatalf("%s:\n got %v\nwant %v", query, strings.Join(a, "\n"), strings.Join(b, "\n"))
+		}
+	})
+}
+
+func messages(r *partial.Result, query string) []string {
+	ws, is := r.Annotations().AsStrings(query, 0, 0)
+	return append(ws, is...)
+}
+
+func TestHistogramsFallBack(t *testing.T) {
+	m := memstore.New()
+	m.AppendHistogram(labels.FromStrings("__name__", "x"), 0, 700_000, &histogram.Histogram{Count: 1}, nil)
+	p := compile(t, "sum(x)", testGrid)
+	set, err := m.Select(context.Background(), 0, math.MaxInt64, p.Matchers()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (partial.Runner{}).Run(context.Background(), p, testGrid, set.(store.Selection)); !errors.Is(err, partial.ErrFallback) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestLimitOfSamples(t *testing.T) {
+	m := memstore.New()
+	for host := range 5 {
+		fill(m, rand.New(rand.NewPCG(1, 1)), host)
+	}
+	p := compile(t, "rate(x[5m])", testGrid)
+	set, err := m.Select(context.Background(), 0, math.MaxInt64, p.Matchers()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tooMany promql.ErrTooManySamples
+	if _, err := (partial.Runner{MaxSamples: 50}).Run(context.Background(), p, testGrid, set.(store.Selection)); !errors.As(err, &tooMany) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+// TestGolden: the form on the wire does not change without a new version.
+func TestGolden(t *testing.T) {
+	m := memstore.New()
+	for host := range 4 {
+		fill(m, rand.New(rand.NewPCG(7, uint64(host))), host)
+	}
+	for i, query := range []string{`sum by (zone) (rate(x[5m]))`, `avg(x)`, `stddev(x)`, `topk(2, x)`, `max_over_time(x[1m])`, `min(x > 300)`, `count(x)`} {
+		p := compile(t, query, testGrid)
+		got := run(t, p, testGrid, m).Append(nil, query)
+		name := fmt.Sprintf("testdata/v1-%d.golden", i)
+		if *rewrite {
+			if err := os.WriteFile(name, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: the bytes are not those of %s: a new form needs a new version", query, name)
+		}
+		if _, err := partial.Decode(p, testGrid, want); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	m := memstore.New()
+	for host := range 4 {
+		fill(m, rand.New(rand.NewPCG(7, uint64(host))), host)
+	}
+	programs := make([]*partial.Program, len(mergeQueries))
+	for i, query := range mergeQueries {
+		programs[i] = compile(f, query, testGrid)
+		data := run(f, programs[i], testGrid, m).Append(nil, query)
+		f.Add(byte(i), data[wire.FrameOverhead:])
+	}
+	f.Fuzz(func(t *testing.T, which byte, payload []byte) {
+		p := programs[int(which)%len(programs)]
+		// The checksum is made right, so that what lies behind it is reached.
+		r, err := partial.Decode(p, testGrid, wire.AppendFrame(nil, payload, 0))
+		if err != nil {
+			return
+		}
+		again, err := partial.Decode(p, testGrid, r.Append(nil, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Merge(again)
+		r.Final()
+	})
+}

@@ -1,0 +1,288 @@
+package partial
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/count-db/count/internal/wire"
+)
+
+// wireVersion is the version of the form of results; see FORMAT.md.
+const wireVersion = 1
+
+// The kinds of results.
+const (
+	wireRows = iota
+	wireGroups
+	wireTop
+)
+
+// The kinds of annotations.
+const (
+	wireWarning = iota
+	wireInfo
+)
+
+// ErrWireVersion says that a result was written by a version of Count that this
+// one does not read.
+var ErrWireVersion = errors.New("unknown version of a partial result")
+
+// wireState is a state that has a form on the wire, over the steps seen.
+type wireState interface {
+	state
+	encode(dst []byte) []byte
+	decode(d *wire.Decoder)
+}
+
+var (
+	_ wireState = (*sumState)(nil)
+	_ wireState = (*avgState)(nil)
+	_ wireState = (*extremeState)(nil)
+	_ wireState = (*countState)(nil)
+	_ wireState = (*varianceState)(nil)
+)
+
+// Append appends the form on the wire. query is the text of the whole query: its
+// annotations name positions in it.
+func (r *Result) Append(dst []byte, query string) []byte {
+	start := len(dst)
+	dst = wire.BeginFrame(dst)
+	dst = append(dst, wireVersion, r.wireKind())
+	dst = wire.AppendUvarint(dst, uint64(r.grid.Len()))
+	dst = wire.AppendUvarint(dst, uint64(r.Series))
+	dst = wire.AppendUvarint(dst, uint64(r.Points))
+	dst = appendCounts(dst, r.Total)
+	dst = appendCounts(dst, r.Read)
+	dst = appendAnnotations(dst, r.Annotations(), query)
+	switch r.wireKind() {
+	case wireRows:
+		dst = wire.AppendUvarint(dst, uint64(len(r.rows)))
+		for _, s := range r.rows {
+			dst = appendLabels(dst, s.Labels)
+			dst = appendFloats(dst, s.V, s.OK)
+		}
+	case wireGroups:
+		dst = wire.AppendUvarint(dst, uint64(len(r.groups)))
+		for _, g := range r.groups {
+			dst = appendLabels(dst, g.labels)
+			if s, ok := g.state.(wireState); ok {
+				dst = s.encode(dst)
+			}
+		}
+	case wireTop:
+		dst = r.appendTop(dst)
+	}
+	return wire.EndFrame(dst, start, 0)
+}
+
+func (r *Result) wireKind() byte {
+	switch {
+	case !r.prog.Aggregates():
+		return wireRows
+	case r.prog.agg.keepsLabels():
+		return wireTop
+	default:
+		return wireGroups
+	}
+}
+
+// Decode reads a result of the program on the grid from the wire. Errors wrap
+// wire.ErrCorrupt or ErrWireVersion.
+func Decode(p *Program, g Grid, data []byte) (*Result, error) {
+	outer := wire.NewDecoder(data)
+	d := wire.NewDecoder(outer.Frame(0))
+	if err := outer.Err(); err != nil {
+		return nil, fmt.Errorf("partial result: %w", err)
+	}
+	if outer.Len() > 0 {
+		return nil, wire.Corruptf("partial result: %d bytes behind its end", outer.Len())
+	}
+	r := newResult(p, g)
+	if v := d.Byte(); v != wireVersion {
+		return nil, fmt.Errorf("%w: %d", ErrWireVersion, v)
+	}
+	if kind := d.Byte(); kind != r.wireKind() {
+		d.Fail("result of kind %d, expected %d", kind, r.wireKind())
+	}
+	if n := d.Uvarint(); n != uint64(g.Len()) {
+		d.Fail("result of %d steps, expected %d", n, g.Len())
+	}
+	r.Series, r.Points = int64(d.Uvarint()), int64(d.Uvarint())
+	decodeCounts(&d, r.Total)
+	decodeCounts(&d, r.Read)
+	r.annos = decodeAnnotations(&d)
+	switch r.wireKind() {
+	case wireRows:
+		for range d.Count(seriesBytes(g)) {
+			ls := decodeLabels(&d)
+			v, ok := decodeFloats(&d, g.Len())
+			r.rows = append(r.rows, Series{Labels: ls, V: v, OK: ok})
+		}
+	case wireGroups:
+		for range d.Count(seriesBytes(g)) {
+			gr := &group{labels: decodeLabels(&d), state: p.agg.newState(g.Len())}
+			if s, ok := gr.state.(wireState); ok {
+				s.decode(&d)
+			}
+			r.groups = append(r.groups, gr)
+			if d.Err() != nil {
+				break
+			}
+		}
+	case wireTop:
+		r.decodeTop(&d)
+	}
+	if d.Err() == nil && d.Len() > 0 {
+		d.Fail("%d bytes behind the result", d.Len())
+	}
+	if err := d.Err(); err != nil {
+		return nil, fmt.Errorf("partial result: %w", err)
+	}
+	return r, nil
+}
+
+// seriesBytes is the least that a series or group with a value takes: what is
+// allocated for one is in proportion.
+func seriesBytes(g Grid) int { return 2 + g.Len()/8 }
+
+// appendTop appends the groups of topk and its kin: the labels of the series that
+// are kept, then for each group and step the values and whose they are.
+func (r *Result) appendTop(dst []byte) []byte {
+	number := map[int32]uint64{}
+	var kept []int32
+	for _, g := range r.groups {
+		for _, entries := range g.state.(*topState).steps {
+			for _, e := range entries {
+				if _, ok := number[e.series]; !ok {
+					number[e.series] = 0
+					kept = append(kept, e.series)
+				}
+			}
+		}
+	}
+	// In the order of the series, on which ties depend.
+	slices.Sort(kept)
+	for n, i := range kept {
+		number[i] = uint64(n)
+	}
+	dst = wire.AppendUvarint(dst, uint64(len(kept)))
+	for _, i := range kept {
+		dst = appendLabels(dst, r.names[i])
+	}
+	dst = wire.AppendUvarint(dst, uint64(len(r.groups)))
+	for _, g := range r.groups {
+		dst = appendLabels(dst, g.labels)
+		for _, entries := range g.state.(*topState).steps {
+			dst = wire.AppendUvarint(dst, uint64(len(entries)))
+			for _, e := range entries {
+				dst = wire.AppendUvarint(dst, number[e.series])
+				dst = appendFloat(dst, e.v)
+			}
+		}
+	}
+	return dst
+}
+
+func (r *Result) decodeTop(d *wire.Decoder) {
+	n := d.Count(1)
+	for i := range n {
+		r.names[int32(i)] = decodeLabels(d)
+	}
+	for range d.Count(1 + r.grid.Len()) {
+		if d.Err() != nil {
+			return
+		}
+		s := newTopState(r.prog.agg.op, r.prog.agg.k, r.grid.Len())
+		g := &group{labels: decodeLabels(d), state: s}
+		for k := range s.steps {
+			for range d.Count(9) {
+				series, v := d.Uvarint(), d.Float64()
+				if series >= uint64(n) {
+					d.Fail("value of series %d of %d", series, n)
+					return
+				}
+				s.take(k, topEntry{v: v, series: int32(series)})
+			}
+		}
+		r.groups = append(r.groups, g)
+	}
+}
+
+func appendLabels(dst []byte, ls labels.Labels) []byte {
+	dst = wire.AppendUvarint(dst, uint64(ls.Len()))
+	ls.Range(func(l labels.Label) {
+		dst = wire.AppendString(dst, l.Name)
+		dst = wire.AppendString(dst, l.Value)
+	})
+	return dst
+}
+
+func decodeLabels(d *wire.Decoder) labels.Labels {
+	n := d.Count(2)
+	b := labels.NewScratchBuilder(n)
+	last := ""
+	for range n {
+		name, text := d.String(), d.String()
+		if name <= last {
+			d.Fail("label %q behind %q", name, last)
+		}
+		last = name
+		b.Add(name, text)
+	}
+	return b.Labels()
+}
+
+func appendCounts(dst []byte, counts []int64) []byte {
+	for _, n := range counts {
+		dst = wire.AppendUvarint(dst, uint64(n))
+	}
+	return dst
+}
+
+func decodeCounts(d *wire.Decoder, counts []int64) {
+	for k := range counts {
+		counts[k] = int64(d.Uvarint())
+	}
+}
+
+// annotationText is an annotation whose text is complete, positions included.
+type annotationText struct {
+	text string
+	kind error
+}
+
+func (a annotationText) Error() string { return a.text }
+
+func (a annotationText) Unwrap() error { return a.kind }
+
+func appendAnnotations(dst []byte, a annotations.Annotations, query string) []byte {
+	warnings, infos := a.AsStrings(query, 0, 0)
+	dst = wire.AppendUvarint(dst, uint64(len(warnings)+len(infos)))
+	for _, w := range warnings {
+		dst = wire.AppendString(append(dst, wireWarning), w)
+	}
+	for _, i := range infos {
+		dst = wire.AppendString(append(dst, wireInfo), i)
+	}
+	return dst
+}
+
+func decodeAnnotations(d *wire.Decoder) annotations.Annotations {
+	a := annotations.New()
+	for range d.Count(2) {
+		kind := annotations.PromQLWarning
+		switch d.Byte() {
+		case wireWarning:
+		case wireInfo:
+			kind = annotations.PromQLInfo
+		default:
+			d.Fail("unknown kind of annotation")
+		}
+		a.Add(annotationText{text: d.String(), kind: kind})
+	}
+	return *a
+}
