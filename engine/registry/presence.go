@@ -50,8 +50,8 @@ func (r *Registry) MarkPresent(ref model.Ref, window int64) {
 func (r *Registry) Present(ref model.Ref, from, to int64) bool {
 	r.presence.mu.RLock()
 	defer r.presence.mu.RUnlock()
-	for _, w := range r.presence.between(from, to) {
-		if w.has(ref) {
+	for name, w := range r.presence.windows {
+		if name >= from && name <= to && w.has(ref) {
 			return true
 		}
 	}
@@ -98,7 +98,8 @@ func (r *Registry) DropPresence(window int64) {
 // holds the lock.
 func (p *presence) between(from, to int64) []*windowPresence {
 	var names []int64
-	if to-from < int64(len(p.windows)) {
+	// In unsigned arithmetic, because the ends may be those of int64.
+	if from <= to && uint64(to)-uint64(from) < uint64(len(p.windows)) {
 		for w := from; w <= to; w++ {
 			if p.windows[w] != nil {
 				names = append(names, w)
