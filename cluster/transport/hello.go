@@ -9,13 +9,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
 )
 
 // Path is where connections between nodes are upgraded.
-const Path = "/cluster/connect"
+const Path = "/internal/connect"
 
 // The names of what a connection carries, as they stand in the Upgrade header.
 const (
@@ -40,6 +42,13 @@ type Hello struct {
 	RF        int         `json:"replication_factor"`
 	Ring      uint64      `json:"ring"` // number of the ring in force; 0 = none
 	Refilling bool        `json:"refilling,omitempty"`
+	Version   string      `json:"version"`
+	DataSize  int64       `json:"data_size"` // bytes
+	// Founders is CLUSTER_NODES, and Resolved who answered there, once all did.
+	Founders []string      `json:"founders,omitempty"`
+	Resolved []ring.NodeID `json:"resolved,omitempty"`
+	// Seen is what the node remembers of the others' disks (C5).
+	Seen map[ring.NodeID]membership.Sighting `json:"seen,omitempty"`
 }
 
 // Greeter knows who this node is and whom it talks to. Safe for concurrent use.
@@ -143,4 +152,20 @@ func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello
 		return nil, Hello{}, &RemoteError{Code: CodeRefused, Text: err.Error()}
 	}
 	return in, theirs, nil
+}
+
+// Ask makes one call to whoever answers at the address, over a connection of its
+// own.
+func Ask(ctx context.Context, dial DialFunc, address string, g Greeter, op Op, payload []byte) (Hello, []byte, error) {
+	nc, in, hello, err := Connect(ctx, dial, address, KindCalls, g)
+	if err != nil {
+		return Hello{}, nil, err
+	}
+	c := newClient(nc, in, nil)
+	var running sync.WaitGroup
+	running.Go(c.run)
+	answer, err := c.call(ctx, op, payload)
+	c.end(ErrClosed)
+	running.Wait()
+	return hello, answer, err
 }

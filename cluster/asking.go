@@ -1,0 +1,184 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/count-db/count/cluster/quorum"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+)
+
+// patience is how long a read that is not complete waits for a node that gives
+// no sign of life.
+const patience = time.Second
+
+// answers is who has answered a read so far, and who cannot.
+type answers struct {
+	t      *topology
+	level  quorum.Level
+	counts map[ring.NodeID]bool  // answered, and its answer counts
+	failed map[ring.NodeID]error // will not answer
+}
+
+func newAnswers(t *topology, level quorum.Level) *answers {
+	return &answers{t: t, level: level, counts: map[ring.NodeID]bool{}, failed: map[ring.NodeID]error{}}
+}
+
+func (a *answers) complete() bool {
+	return a.level.Complete(a.t.lists, func(id ring.NodeID) bool { return a.counts[id] })
+}
+
+// verdict says what is to be said of the answer: nothing when it is complete, a
+// warning when it is not, and an error when some range has no answer at all.
+func (a *answers) verdict(majority bool) (warnings []string, err error) {
+	if !majority {
+		warnings = append(warnings, "possibly stale: "+ErrMinority.Error())
+	}
+	if a.complete() {
+		return warnings, nil
+	}
+	why := a.missing()
+	if !quorum.One.Complete(a.t.lists, func(id ring.NodeID) bool { return a.counts[id] }) {
+		return nil, unavailable(fmt.Errorf("%w: %s", ErrNoAnswer, why))
+	}
+	return append(warnings, "possibly incomplete or stale: fewer copies answered than asked for: "+why), nil
+}
+
+func (a *answers) missing() string {
+	var parts []string
+	for _, m := range a.t.ring.Members() {
+		switch err := a.failed[m.ID]; {
+		case a.counts[m.ID]:
+		case err != nil:
+			parts = append(parts, fmt.Sprintf("node %d: %v", m.ID, err))
+		default:
+			parts = append(parts, fmt.Sprintf("node %d: no answer", m.ID))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// reply is one node's answer to a question that is answered at once.
+type reply[T any] struct {
+	id     ring.NodeID
+	value  T
+	counts bool
+	err    error
+}
+
+// question is asked of all members: here by a direct call.
+type question[T any] struct {
+	op     transport.Op
+	body   []byte
+	here   func(ctx context.Context) (T, error)
+	decode func(payload []byte) (T, error)
+}
+
+// ask puts a question to all members and returns their answers: those that came
+// until they were complete and a short grace had passed.
+func ask[T any](ctx context.Context, c *Cluster, q question[T]) ([]T, []string, error) {
+	t, err := c.readable()
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.alone {
+		value, err := q.here(ctx)
+		return []T{value}, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	members := t.ring.Members()
+	in := make(chan reply[T], len(members))
+	for _, m := range members {
+		go func() { in <- askOne(ctx, c, m.ID, q) }()
+	}
+	a := newAnswers(t, quorum.LevelFrom(ctx))
+	values, err := collect(ctx, c, a, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	warnings, err := a.verdict(c.majority.Load())
+	return values, warnings, err
+}
+
+func askOne[T any](ctx context.Context, c *Cluster, id ring.NodeID, q question[T]) reply[T] {
+	r := reply[T]{id: id, counts: true}
+	if id == c.opts.Node {
+		r.value, r.err = q.here(ctx)
+		r.counts = !c.refill.running()
+		return r
+	}
+	p := c.peer(id)
+	if p == nil {
+		r.err = transport.ErrUnreachable
+		return r
+	}
+	payload, err := p.Call(ctx, q.op, q.body)
+	if err == nil && len(payload) == 0 {
+		err = transport.Errorf(transport.CodeOther, "empty answer")
+	}
+	if err != nil {
+		r.err = err
+		return r
+	}
+	// The first byte of every such answer says whether it counts.
+	r.counts = payload[0] == 1
+	r.value, r.err = q.decode(payload[1:])
+	return r
+}
+
+// collect takes answers until they are complete and the grace is over, or nobody
+// is left to wait for.
+func collect[T any](ctx context.Context, c *Cluster, a *answers, in <-chan reply[T]) ([]T, error) {
+	var values []T
+	var grace <-chan time.Time
+	look := time.NewTicker(patience / 10)
+	defer look.Stop()
+	began := time.Now()
+	for answered := 0; answered+len(a.failed) < len(a.t.ring.Members()); {
+		if a.complete() && grace == nil {
+			t := time.NewTimer(c.opts.Grace)
+			defer t.Stop()
+			grace = t.C
+		}
+		select {
+		case r := <-in:
+			if _, late := a.failed[r.id]; late {
+				continue
+			}
+			if r.err != nil {
+				a.failed[r.id] = r.err
+				continue
+			}
+			answered++
+			a.counts[r.id] = r.counts
+			values = append(values, r.value)
+		case <-grace:
+			return values, nil
+		case <-look.C:
+			for _, m := range a.t.ring.Members() {
+				if _, done := a.counts[m.ID]; !done && a.failed[m.ID] == nil && time.Since(began) > patience && c.doubtfulNode(m.ID) {
+					a.failed[m.ID] = quorum.ErrSilent
+				}
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return values, nil
+}
+
+// readable returns the ring that reads go by, or why there are none.
+func (c *Cluster) readable() (*topology, error) {
+	t := c.topo.Load()
+	switch {
+	case t == nil:
+		return nil, unavailable(c.notFounded())
+	case !t.alone && !c.settled.Load():
+		return nil, unavailable(fmt.Errorf("starting: %w", ErrMinority))
+	}
+	return t, nil
+}

@@ -1,0 +1,227 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/count-db/count/cluster/hints"
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+)
+
+// Cluster is this node's part in the cluster: it coordinates writes and reads,
+// answers the other nodes and keeps what they are owed. All methods are safe
+// for concurrent use.
+type Cluster struct {
+	opts   Options
+	local  Local
+	clock  Clock
+	hints  *hints.Store
+	server *transport.Server
+	gossip *gossip // nil without
+	stats  *stats
+
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	topo     atomic.Pointer[topology]
+	majority atomic.Bool
+	settled  atomic.Bool // a majority was heard since the start, or the failure timeout has passed
+
+	mu       sync.Mutex
+	view     *membership.View                // guarded by mu
+	state    *membership.State               // guarded by mu; saved when it changes
+	peers    map[ring.NodeID]*transport.Peer // guarded by mu; the other members of the ring
+	started  bool                            // guarded by mu
+	resolved []ring.NodeID                   // guarded by mu; who answered under the seeds' names, when all did
+	waits    error                           // guarded by mu; why the cluster is not founded
+	refused  map[string]string               // guarded by mu; who refused or was refused, and why
+	back     map[ring.NodeID]chan struct{}   // guarded by mu; capacity 1: the node is back, bring it up to date
+
+	refill  refillState
+	repairs chan repair
+	changes changes
+
+	compareAll map[ring.NodeID]bool // guarded by mu; members to compare everything with
+
+	lingerMu  sync.Mutex
+	lingering map[*write]struct{} // guarded by lingerMu; answered, with owners outstanding
+
+	batches sync.Pool
+}
+
+// New returns a node's part in the cluster. Until Start it does nothing; its
+// state of an earlier run is in force at once.
+func New(local Local, clock Clock, o Options) (*Cluster, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	state, err := loadState(o)
+	if err != nil {
+		return nil, err
+	}
+	store, err := hints.Open(o.FS, o.hintsDir(), hints.Options{MaxBytes: o.MaxHints, Labels: local.Labels})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Cluster{
+		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
+		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
+		lingering: map[*write]struct{}{}, compareAll: map[ring.NodeID]bool{}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		batches: sync.Pool{New: func() any { return new(model.Batch) }},
+	}
+	c.stats = newStats(o.Metrics, c)
+	c.view = membership.NewView(c.selfInfo(), o.FailureTimeout, time.Now())
+	c.server = transport.NewServer(c, (*handler)(c), c.takeGossip)
+	if !o.NoGossip {
+		c.gossip = newGossip(c)
+	}
+	if err := c.begin(); err != nil {
+		stop()
+		return nil, errors.Join(err, store.Close())
+	}
+	return c, nil
+}
+
+func loadState(o Options) (*membership.State, error) {
+	state, err := membership.LoadState(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if state == nil {
+		state = &membership.State{}
+	}
+	if state.Node != 0 && state.Node != o.Node {
+		return nil, fmt.Errorf("the data directory belongs to node %d, and NODE_ID is %d", state.Node, o.Node)
+	}
+	if state.Ring != nil && state.Cluster != o.Cluster {
+		return nil, fmt.Errorf("the data directory belongs to cluster %q, and CLUSTER_NAME is %q", state.Cluster, o.Cluster)
+	}
+	state.Cluster, state.Node, state.Disk = o.Cluster, o.Node, o.Disk.ID
+	if state.Addresses == nil {
+		state.Addresses = map[ring.NodeID]string{}
+	}
+	if state.Seen == nil {
+		state.Seen = map[ring.NodeID]membership.Sighting{}
+	}
+	return state, nil
+}
+
+// begin puts the ring of an earlier run in force, or founds a ring of one where
+// there are no seeds.
+func (c *Cluster) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, address := range c.state.Addresses {
+		if id != c.opts.Node {
+			c.view.Learn(membership.Info{ID: id, Address: address, Disk: c.state.Seen[id].Disk, Starts: c.state.Seen[id].Starts}, time.Time{})
+		}
+	}
+	record := c.state.Ring
+	if record == nil && len(c.opts.Seeds) == 0 {
+		record = c.firstRing([]membership.RingMember{{ID: c.opts.Node, Zone: c.opts.Zone, Disk: c.opts.Disk.ID}})
+	}
+	if record == nil {
+		return nil
+	}
+	return c.adoptLocked(record)
+}
+
+// Start connects to the others.
+func (c *Cluster) Start() error {
+	if c.gossip != nil {
+		if err := c.gossip.start(); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	c.started = true
+	c.connectLocked()
+	c.mu.Unlock()
+	c.wg.Go(c.found)
+	c.wg.Go(c.tick)
+	c.wg.Go(c.sweep)
+	c.wg.Go(c.repair)
+	c.wg.Go(c.compare)
+	c.wg.Go(c.refillWhenNeeded)
+	return nil
+}
+
+// Close ends all that runs. It is no leaving: the ring does not change.
+func (c *Cluster) Close() error {
+	c.stop()
+	if c.gossip != nil {
+		c.gossip.stop()
+	}
+	c.mu.Lock()
+	peers := c.peers
+	c.peers = map[ring.NodeID]*transport.Peer{}
+	c.mu.Unlock()
+	for _, p := range peers {
+		p.Close()
+	}
+	c.server.Close()
+	c.wg.Wait()
+	c.settleAll()
+	return c.hints.Close()
+}
+
+// peer returns another member's connections; nil for a node that is no member.
+func (c *Cluster) peer(id ring.NodeID) *transport.Peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peers[id]
+}
+
+// doubtful says whether the peer is not worth waiting for: it cannot be reached
+// or has owed an answer for longer than the patience with an owner.
+func (c *Cluster) doubtful(p *transport.Peer) bool {
+	silence, connected := p.Silence()
+	return !connected || silence > c.opts.StandInAfter
+}
+
+func (c *Cluster) whyDoubtful(p *transport.Peer) error {
+	if silence, connected := p.Silence(); connected {
+		return fmt.Errorf("silent for %s", silence.Round(time.Millisecond))
+	}
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("%w: %w", transport.ErrUnreachable, err)
+	}
+	return transport.ErrUnreachable
+}
+
+func (c *Cluster) doubtfulNode(id ring.NodeID) bool {
+	if id == c.opts.Node {
+		return false
+	}
+	p := c.peer(id)
+	return p == nil || c.doubtful(p)
+}
+
+func (c *Cluster) getBatch() *model.Batch { return c.batches.Get().(*model.Batch) }
+
+func (c *Cluster) putBatch(b *model.Batch) {
+	b.Reset()
+	c.batches.Put(b)
+}
+
+func (c *Cluster) warn(msg string, err error, more ...any) {
+	// A log line that cannot be written has nowhere to be reported.
+	_ = level.Warn(c.opts.Logger).Log(append([]any{"msg", msg, "err", err}, more...)...)
+}
+
+func (c *Cluster) info(msg string, more ...any) {
+	// A log line that cannot be written has nowhere to be reported.
+	_ = level.Info(c.opts.Logger).Log(append([]any{"msg", msg}, more...)...)
+}

@@ -1,0 +1,25 @@
+// Package cluster makes many nodes one: it knows nothing of storage formats or
+// PromQL and stands on a Local, this node's storage, and on its sub-packages:
+// ring (who holds what), quorum (how many copies are enough), membership (who is
+// there), transport (how nodes talk), merge (which copy wins) and hints (who is
+// owed what).
+//
+// Life of a write (write.go): the samples are grouped by candidates (C1),
+// stamped with a version of the coordinator's clock (V1) and sent to all owners
+// at once. W confirmations make it durable. A replica that has seen a higher
+// version of a series answers stale, and the coordinator stamps the batch anew
+// (V2). Owners that have not confirmed by the deadline are owed the batch by a
+// hint at a candidate that has it (C6); at RF 2 a stand-in takes the place of a
+// silent owner.
+//
+// Life of a read (read.go): all members are asked at once; W candidates of every
+// series complete the answer, the others get a short grace. The copies are
+// merged by V1, tombstones applied (V3), and what a copy missed is sent to it
+// (readrepair.go).
+//
+// The minority rule (C4): without more than half of the ring's members in sight
+// writes are refused at once and reads are marked.
+//
+// A node that lost data refills (C5, refill.go): it takes writes, but counts for
+// no read until it has merged what it lost from W other candidates.
+package cluster

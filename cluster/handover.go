@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+)
+
+// sweepInterval is how often writes with owners outstanding are looked through.
+const sweepInterval = 250 * time.Millisecond
+
+// linger keeps a write whose client is answered until all owners have answered
+// or its deadline has passed.
+func (c *Cluster) linger(w *write) {
+	c.lingerMu.Lock()
+	defer c.lingerMu.Unlock()
+	c.lingering[w] = struct{}{}
+}
+
+// sweep settles the writes whose deadline has passed, and forgets the settled.
+func (c *Cluster) sweep() {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, w := range c.overdue(now) {
+				w.settle()
+			}
+		}
+	}
+}
+
+func (c *Cluster) overdue(now time.Time) []*write {
+	c.lingerMu.Lock()
+	defer c.lingerMu.Unlock()
+	var out []*write
+	for w := range c.lingering {
+		w.mu.Lock()
+		settled := w.settled
+		w.mu.Unlock()
+		if settled || now.After(w.deadline) {
+			delete(c.lingering, w)
+		}
+		if !settled && now.After(w.deadline) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// settleAll settles what is outstanding at the end.
+func (c *Cluster) settleAll() {
+	c.lingerMu.Lock()
+	all := c.lingering
+	c.lingering = map[*write]struct{}{}
+	c.lingerMu.Unlock()
+	for w := range all {
+		w.settle()
+	}
+}
+
+// keepHint notes durably, here or at another node that holds the samples, that
+// nodes are owed a batch (C6).
+func (c *Cluster) keepHint(keeper ring.NodeID, owed []ring.NodeID, body []byte) {
+	b := c.getBatch()
+	defer c.putBatch(b)
+	if err := decodeOwn(b, body); err != nil {
+		c.warn("a hint could not be made", err)
+		return
+	}
+	if keeper != c.opts.Node {
+		p := c.peer(keeper)
+		err := transport.ErrUnreachable
+		if p != nil {
+			a := &transport.Append{Sections: []transport.Section{{Batch: b, Body: body, Owed: owed}}}
+			err = p.Append(a, func(_ transport.AppendReply, err error) {
+				if err != nil {
+					c.warn("a hint could not be left", err, "keeper", keeper)
+				}
+			})
+		}
+		if err == nil {
+			return
+		}
+		// Better here than nowhere: this node hands it over all the same.
+	}
+	for _, id := range owed {
+		if id == c.opts.Node {
+			continue // it failed here and is found by the digests
+		}
+		if err := c.hints.Add(id, b); err != nil {
+			c.warn("a hint could not be written", err, "owed", id)
+			continue
+		}
+		c.stats.hinted.Add(float64(b.Samples()))
+	}
+}
+
+// attend brings another member up to date whenever it is back, or owed
+// something.
+func (c *Cluster) attend(id ring.NodeID, back <-chan struct{}) {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-back:
+		}
+		n, err := c.hints.Handover(id, &taker{c: c, id: id, v: c.newHanding()})
+		switch {
+		case err != nil:
+			c.warn("hints could not be handed over, they are kept", err, "node", id)
+			continue
+		case n > 0:
+			c.info("hints handed over", "node", id, "segments", n)
+		}
+		c.compareSoon(id)
+	}
+}
+
+const (
+	handBatch   = 50_000 // samples that are handed over together
+	handTimeout = 30 * time.Second
+)
+
+// handing are batches on their way to a node.
+type handing struct {
+	batches []*model.Batch
+	samples int
+}
+
+func (c *Cluster) newHanding() *handing { return &handing{} }
+
+// taker gives a node what it is owed.
+type taker struct {
+	c  *Cluster
+	id ring.NodeID
+	v  *handing
+}
+
+// Intern returns the reference of a series.
+func (t *taker) Intern(ls labels.Labels) (model.Ref, error) { return t.c.local.Intern(ls) }
+
+// Batch takes a copy of b and sends when there is enough.
+func (t *taker) Batch(b *model.Batch) error {
+	own := t.c.getBatch()
+	appendBatch(own, b)
+	t.v.batches = append(t.v.batches, own)
+	if t.v.samples += b.Samples(); t.v.samples < handBatch {
+		return nil
+	}
+	return t.Flush()
+}
+
+// Delete sends a delete, behind the samples before it.
+func (t *taker) Delete(ts model.Tombstone) error {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.c.ctx, handTimeout)
+	defer cancel()
+	return t.c.sendDelete(ctx, t.id, ts)
+}
+
+// Flush sends what is left and waits until all is durable there.
+func (t *taker) Flush() error {
+	if len(t.v.batches) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.c.ctx, handTimeout)
+	defer cancel()
+	err := t.c.sendAll(ctx, t.id, t.v.batches)
+	if err == nil {
+		t.c.stats.handedOver.Add(float64(t.v.samples))
+	}
+	for _, b := range t.v.batches {
+		t.c.putBatch(b)
+	}
+	t.v.batches, t.v.samples = t.v.batches[:0], 0
+	return err
+}

@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/merge"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+)
+
+// memLocal is the plainest storage that keeps the promises of Local.
+type memLocal struct {
+	mu         sync.Mutex
+	series     map[string]*memSeries
+	byRef      []*memSeries
+	floor      model.Version
+	tombstones []model.Tombstone
+	metadata   map[string]model.Metadata
+	exemplars  []model.Exemplar
+	fail       error         // non-nil: Append fails with it
+	slow       time.Duration // Append takes so long
+}
+
+type memSeries struct {
+	labels  labels.Labels
+	cols    model.Columns
+	highest model.Version
+}
+
+func newMemLocal() *memLocal {
+	return &memLocal{series: map[string]*memSeries{}, metadata: map[string]model.Metadata{}}
+}
+
+func (l *memLocal) Intern(ls labels.Labels) (model.Ref, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := ls.String()
+	if l.series[key] == nil {
+		s := &memSeries{labels: ls.Copy()}
+		l.series[key] = s
+		l.byRef = append(l.byRef, s)
+	}
+	return model.Ref(slices.Index(l.byRef, l.series[key]) + 1), nil
+}
+
+func (l *memLocal) Labels(ref model.Ref) labels.Labels {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byRef[ref-1].labels
+}
+
+func (l *memLocal) Append(_ context.Context, b *model.Batch, fresh bool) (transport.AppendReply, error) {
+	if l.slow > 0 {
+		t := time.NewTimer(l.slow)
+		<-t.C
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return transport.AppendReply{}, l.fail
+	}
+	r := transport.AppendReply{Highest: l.floor}
+	for _, f := range b.Floats {
+		r.Highest = max(r.Highest, l.byRef[f.Ref-1].highest)
+	}
+	if r.Stale = fresh && b.Version <= r.Highest; r.Stale {
+		return r, nil
+	}
+	for _, f := range b.Floats {
+		s := l.byRef[f.Ref-1]
+		s.highest = max(s.highest, b.Version)
+		one := &model.Columns{T: []int64{f.T}, V: []float64{f.V}, Ver: []model.Version{b.Version}}
+		var out model.Columns
+		merge.Columns(&out, []*model.Columns{&s.cols, one}, noHistograms)
+		s.cols = out
+	}
+	for _, m := range b.Metadata {
+		l.metadata[m.Family] = m
+	}
+	l.exemplars = append(l.exemplars, b.Exemplars...)
+	return r, nil
+}
+
+func noHistograms(_, _ *model.HistogramPoint) int { return 0 }
+
+func (l *memLocal) Delete(_ context.Context, t model.Tombstone) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tombstones = append(l.tombstones, t)
+	l.floor = max(l.floor, t.Version)
+	return nil
+}
+
+func (l *memLocal) RaiseVersions(v model.Version) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.floor = max(l.floor, v)
+}
+
+func (l *memLocal) matching(ms []*labels.Matcher) []*memSeries {
+	var out []*memSeries
+	for _, s := range l.series {
+		if !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(s.labels.Get(m.Name)) }) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *memSeries) int { return labels.Compare(a.labels, b.labels) })
+	return out
+}
+
+func (l *memLocal) Select(_ context.Context, _, _ int64, ms ...*labels.Matcher) (Selection, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var sel memSelection
+	for _, s := range l.matching(ms) {
+		var cols model.Columns
+		merge.Columns(&cols, []*model.Columns{&s.cols}, noHistograms)
+		merge.Hide(&cols, s.labels, l.tombstones)
+		sel = append(sel, &Series{labels: s.labels, cols: cols})
+	}
+	return sel, nil
+}
+
+type memSelection []*Series
+
+func (s memSelection) Len() int                   { return len(s) }
+func (s memSelection) Labels(i int) labels.Labels { return s[i].labels }
+func (s memSelection) Close()                     {}
+func (s memSelection) Read(i int, mint, maxt int64, dst *model.Columns) error {
+	dst.Reset()
+	for j, t := range s[i].cols.T {
+		if t >= mint && t <= maxt {
+			dst.T, dst.V, dst.Ver = append(dst.T, t), append(dst.V, s[i].cols.V[j]), append(dst.Ver, s[i].cols.Ver[j])
+		}
+	}
+	return nil
+}
+
+func (l *memLocal) Tombstones(int64, int64) []model.Tombstone {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.tombstones)
+}
+
+func (l *memLocal) LabelNames(_ context.Context, _, _ int64, _ int, ms ...*labels.Matcher) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names := map[string]bool{}
+	for _, s := range l.matching(ms) {
+		s.labels.Range(func(lb labels.Label) { names[lb.Name] = true })
+	}
+	return sortedKeys(names), nil
+}
+
+func (l *memLocal) LabelValues(_ context.Context, name string, _, _ int64, _ int, ms ...*labels.Matcher) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	values := map[string]bool{}
+	for _, s := range l.matching(ms) {
+		if v := s.labels.Get(name); v != "" {
+			values[v] = true
+		}
+	}
+	return sortedKeys(values), nil
+}
+
+func (l *memLocal) Exemplars(context.Context, int64, int64, ...[]*labels.Matcher) ([]ExemplarSeries, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []ExemplarSeries
+	for _, e := range l.exemplars {
+		out = append(out, ExemplarSeries{Labels: l.byRef[e.Ref-1].labels, Exemplars: []model.Exemplar{{T: e.T, V: e.V, Labels: e.Labels}}})
+	}
+	return out, nil
+}
+
+func (l *memLocal) Metadata(family string, _ int) []model.Metadata {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []model.Metadata
+	for name, m := range l.metadata {
+		if family == "" || family == name {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func sortedKeys(m map[string]bool) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,281 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+)
+
+func (c *Cluster) selfInfo() membership.Info {
+	return membership.Info{
+		ID: c.opts.Node, Address: c.opts.Address, Zone: c.opts.Zone, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts,
+		Version: c.opts.Version, DataSize: c.opts.DataSize(), Refilling: c.refill.running(),
+	}
+}
+
+// Hello introduces this node.
+func (c *Cluster) Hello() transport.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := transport.Hello{
+		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts,
+		Address: c.opts.Address, Zone: c.opts.Zone, RF: c.opts.RF, Version: c.opts.Version, DataSize: c.opts.DataSize(),
+		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), Seen: map[ring.NodeID]membership.Sighting{},
+	}
+	for id, s := range c.state.Seen {
+		h.Seen[id] = s
+	}
+	if r := c.state.Ring; r != nil {
+		h.ClusterID, h.Ring = r.ClusterID, r.Number
+	}
+	return h
+}
+
+// Meet checks another node's introduction and learns from it.
+func (c *Cluster) Meet(h transport.Hello) error {
+	err := c.meet(h)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	who := fmt.Sprintf("node %d at %s", h.Node, h.Address)
+	if err == nil {
+		delete(c.refused, who)
+		return nil
+	}
+	if c.refused[who] != err.Error() {
+		c.refused[who] = err.Error()
+		c.warn("another node is refused", err, "node", h.Node, "address", h.Address)
+	}
+	return err
+}
+
+func (c *Cluster) meet(h transport.Hello) error {
+	switch o := &c.opts; {
+	case h.Protocol != transport.Version:
+		return fmt.Errorf("node %d speaks version %d of the protocol, node %d version %d", h.Node, h.Protocol, o.Node, transport.Version)
+	case h.Cluster != o.Cluster:
+		return fmt.Errorf("CLUSTER_NAME differs: node %d belongs to %q, node %d to %q", h.Node, h.Cluster, o.Node, o.Cluster)
+	case h.Node == o.Node:
+		return fmt.Errorf("NODE_ID %d is used twice: at %s (disk %s) and at %s (disk %s)", h.Node, h.Address, h.Disk, o.Address, o.Disk.ID)
+	case h.Node == 0:
+		return errors.New("a node without NODE_ID")
+	case h.RF != o.RF:
+		return fmt.Errorf("REPLICATION_FACTOR differs: node %d has %d, node %d has %d", h.Node, h.RF, o.Node, o.RF)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.state.Ring; r != nil && h.ClusterID != "" && h.ClusterID != r.ClusterID {
+		return fmt.Errorf("node %d belongs to another cluster of the name %q (id %s, here %s)", h.Node, h.Cluster, h.ClusterID, r.ClusterID)
+	}
+	now := time.Now()
+	if n, known := c.view.Get(h.Node, now); known && n.Up && n.Disk != "" && n.Disk != h.Disk {
+		return fmt.Errorf("NODE_ID %d is used twice: disk %s answers at %s, and disk %s comes from %s", h.Node, n.Disk, n.Address, h.Disk, h.Address)
+	}
+	c.learnLocked(h, now)
+	return nil
+}
+
+// learnLocked takes over what another node says of itself and of this one.
+func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
+	moved := c.view.Learn(membership.Info{
+		ID: h.Node, Address: h.Address, Zone: h.Zone, Disk: h.Disk, Starts: h.Starts, Version: h.Version, DataSize: h.DataSize, Refilling: h.Refilling,
+	}, now)
+	if p := c.peers[h.Node]; p != nil {
+		p.Kick()
+	}
+	seen := membership.Sighting{Disk: h.Disk, Starts: h.Starts}
+	if old := c.state.Seen[h.Node]; old.Disk == seen.Disk {
+		seen.Starts = max(seen.Starts, old.Starts)
+	}
+	if moved || c.state.Seen[h.Node] != seen {
+		c.state.Seen[h.Node] = seen
+		c.state.Addresses[h.Node] = h.Address
+		c.saveLocked()
+	}
+	if mine, ok := h.Seen[c.opts.Node]; ok && c.state.Ring != nil {
+		c.checkDiskLocked([]membership.Sighting{mine})
+	}
+}
+
+func (c *Cluster) saveLocked() {
+	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
+		// Everything in it is learned again, but for the ring: adopt checks that.
+		c.warn("cluster.state could not be written", err)
+	}
+}
+
+// firstRing is the ring that these members found.
+func (c *Cluster) firstRing(members []membership.RingMember) *membership.RingRecord {
+	return &membership.RingRecord{
+		Number: 1, ClusterID: membership.ClusterID(c.opts.Cluster, members), RF: c.opts.RF, Members: members,
+	}
+}
+
+// adoptLocked puts a ring in force, durably first.
+func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
+	t, err := newTopology(record, c.opts.Node, c.local.Labels)
+	if err != nil {
+		return err
+	}
+	if old := c.state.Ring; old == nil || old.Number != record.Number {
+		c.state.Ring = record
+		if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
+			c.state.Ring = old
+			return err
+		}
+		c.info("a ring is in force", "ring", record.Number, "members", len(record.Members), "cluster_id", record.ClusterID)
+	}
+	c.view.SetRing(t.ring, time.Now())
+	c.checkDiskLocked(nil)
+	c.topo.Store(t)
+	c.waits = nil
+	c.connectLocked()
+	c.noteSightLocked()
+	return nil
+}
+
+// connectLocked begins to connect to the members of the ring.
+func (c *Cluster) connectLocked() {
+	t := c.topo.Load()
+	if !c.started || t == nil {
+		return
+	}
+	for _, m := range t.ring.Members() {
+		if m.ID != c.opts.Node && c.peers[m.ID] == nil && c.ctx.Err() == nil {
+			back := make(chan struct{}, 1)
+			c.back[m.ID] = back
+			c.peers[m.ID] = c.newPeer(m.ID)
+			c.wg.Go(func() { c.attend(m.ID, back) })
+		}
+	}
+}
+
+// checkDiskLocked decides whether this node must refill (C5).
+func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
+	recorded := ""
+	if m := c.state.Ring.Member(c.opts.Node); m != nil {
+		recorded = m.Disk
+	} else {
+		return // it holds nothing for the ring
+	}
+	reason := membership.RefillReason(c.opts.Disk, recorded, c.state.Merged, seen)
+	if c.refill.mergedThisRun() && reason != "its disk is a new one" {
+		reason = "" // the merge of this run covers what the disk's age or gap lost
+	}
+	if reason == "" {
+		reason = c.state.Refilling // of a run before that did not finish
+	}
+	if reason == "" || c.refill.running() {
+		return
+	}
+	if len(c.state.Ring.Members) == 1 {
+		c.warn("data was lost and there is nobody to refill from", errors.New(reason))
+		return
+	}
+	c.state.Refilling = reason
+	c.saveLocked()
+	c.refill.start(reason)
+	c.warn("this node is refilling: it counts for no read until it has merged its data back", errors.New(reason))
+}
+
+func (c *Cluster) newPeer(id ring.NodeID) *transport.Peer {
+	return transport.NewPeer(transport.PeerOptions{
+		Address: func() string {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			n, _ := c.view.Get(id, time.Now())
+			return n.Address
+		},
+		Dial: c.opts.Dial, Greeter: c, Labels: c.local.Labels,
+		Met: func(h transport.Hello) error {
+			if h.Node != id {
+				return fmt.Errorf("node %d answers at the address of node %d", h.Node, id)
+			}
+			return nil
+		},
+		Up: func(up bool) { c.onUp(id, up) },
+	})
+}
+
+// onUp is called when a member can be reached and when it no longer can.
+func (c *Cluster) onUp(id ring.NodeID, up bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.view.SetUp(id, up, time.Now())
+	c.noteSightLocked()
+	if up {
+		select {
+		case c.back[id] <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// noteSightLocked works out the minority rule (C4).
+func (c *Cluster) noteSightLocked() {
+	majority := c.view.Majority()
+	if majority {
+		c.settled.Store(true)
+	}
+	if c.majority.Swap(majority) != majority && c.state.Ring != nil && len(c.state.Ring.Members) > 1 {
+		if majority {
+			c.info("a majority of the cluster is in sight")
+		} else {
+			c.warn("writes are refused", ErrMinority)
+		}
+	}
+}
+
+// tick does what is due every second: nodes outside the ring are in sight while
+// they are connected, hints are synced, and a lone start is over in time.
+func (c *Cluster) tick() {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	began := time.Now()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-every.C:
+		}
+		if time.Since(began) >= c.opts.FailureTimeout {
+			c.settled.Store(true)
+		}
+		c.noteVisitors()
+		if err := c.hints.Sync(); err != nil {
+			c.warn("hints could not be made durable", err)
+		}
+		for _, id := range c.hints.Owed() {
+			c.nudge(id)
+		}
+	}
+}
+
+// nudge makes a node in sight be brought up to date.
+func (c *Cluster) nudge(id ring.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.view.InSight(id) {
+		return
+	}
+	select {
+	case c.back[id] <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Cluster) noteVisitors() {
+	connected := map[ring.NodeID]bool{}
+	c.server.Peers(func(h transport.Hello) { connected[h.Node] = true })
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.view.Nodes(now) {
+		if !n.InRing && n.ID != c.opts.Node && (n.Up || connected[n.ID]) {
+			c.view.SetUp(n.ID, connected[n.ID], now)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/merge"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// Options are the settings of a Cluster.
+type Options struct {
+	Node    ring.NodeID     // NODE_ID
+	Cluster string          // CLUSTER_NAME
+	Address string          // ADVERTISE_ADDRESS
+	Seeds   []string        // CLUSTER_NODES; empty: a ring of this node alone
+	Zone    string          // ZONE
+	RF      int             // REPLICATION_FACTOR
+	Version string          // of the program
+	Disk    membership.Disk // the data directory that this node stands on
+
+	Heartbeat      time.Duration // HEARTBEAT_INTERVAL. Default: 5s
+	FailureTimeout time.Duration // FAILURE_TIMEOUT. Default: 30s
+	WriteDeadline  time.Duration // WRITE_DEADLINE. Default: 5s
+	// Grace is how long a complete read waits for the copies that have not
+	// answered. Default: 50ms.
+	Grace time.Duration
+	// StandInAfter is how long an owner may be silent before a stand-in is asked
+	// in its place. Default: 400ms.
+	StandInAfter time.Duration
+	// DigestInterval is the time between two comparisons with the others.
+	// Default: 1m.
+	DigestInterval time.Duration
+	// MaxSamples bounds the samples that one read holds in memory. Default:
+	// 50 million.
+	MaxSamples int
+	// MaxHints bounds the bytes of hints on disk. Default: 4 GiB.
+	MaxHints int64
+
+	// Rule orders histograms of equal versions: the engine's.
+	Rule merge.Rule
+	// FS and Dir are where cluster.state and the hints are kept.
+	FS  vfs.FS
+	Dir string
+	// Dial opens connections. Default: TCP.
+	Dial transport.DialFunc
+	// Logger takes key/value lines. Default: none.
+	Logger log.Logger
+	// Metrics registers this part's metrics. Default: none.
+	Metrics prometheus.Registerer
+	// DataSize returns the bytes on disk, for the status. Default: unknown.
+	DataSize func() int64
+	// NoGossip leaves gossip out: tests of everything else are faster.
+	NoGossip bool
+}
+
+func (o Options) withDefaults() (Options, error) {
+	var errs []error
+	if o.Node == 0 {
+		errs = append(errs, errors.New("cluster option Node is 0: ids are positive"))
+	}
+	if o.RF < 1 {
+		errs = append(errs, fmt.Errorf("cluster option RF is %d: at least 1 is needed", o.RF))
+	}
+	if o.FS == nil || o.Rule == nil {
+		errs = append(errs, errors.New("cluster options FS and Rule are needed"))
+	}
+	setDefault(&o.Heartbeat, 5*time.Second)
+	setDefault(&o.FailureTimeout, 30*time.Second)
+	setDefault(&o.WriteDeadline, 5*time.Second)
+	setDefault(&o.Grace, 50*time.Millisecond)
+	setDefault(&o.StandInAfter, 400*time.Millisecond)
+	setDefault(&o.DigestInterval, time.Minute)
+	setDefault(&o.MaxSamples, 50_000_000)
+	setDefault(&o.MaxHints, 4<<30)
+	if o.Dial == nil {
+		o.Dial = transport.NetDial
+	}
+	if o.Logger == nil {
+		o.Logger = log.NewNopLogger()
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.DataSize == nil {
+		o.DataSize = func() int64 { return 0 }
+	}
+	return o, errors.Join(errs...)
+}
+
+func (o *Options) hintsDir() string { return filepath.Join(o.Dir, "hints") }
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/model"
+)
+
+// topology is a ring in force and what follows from it. It never changes.
+type topology struct {
+	record *membership.RingRecord
+	ring   *ring.Ring
+	lists  []ring.List
+	place  *placement
+	alone  bool // this node is the only member
+	member bool // this node is a member
+}
+
+func newTopology(record *membership.RingRecord, self ring.NodeID, ls func(model.Ref) labels.Labels) (*topology, error) {
+	r, err := record.Ring()
+	if err != nil {
+		return nil, err
+	}
+	t := &topology{record: record, ring: r, lists: r.Lists(), member: r.Has(self)}
+	t.alone = t.member && len(r.Members()) == 1
+	t.place = &placement{ring: r, labels: ls}
+	t.place.pages.Store(new([]*listPage))
+	return t, nil
+}
+
+// placement remembers the candidate list of each series: SHA-256 is paid once a
+// series and ring.
+type placement struct {
+	ring   *ring.Ring
+	labels func(model.Ref) labels.Labels
+
+	mu    sync.Mutex // guards growing
+	pages atomic.Pointer[[]*listPage]
+}
+
+const listPageBits = 12
+
+// listPage holds list numbers plus one; 0 = not known yet.
+type listPage [1 << listPageBits]atomic.Uint32
+
+// listOf returns the number of the candidate list of a series.
+func (p *placement) listOf(ref model.Ref) int {
+	pages := *p.pages.Load()
+	n := int(ref >> listPageBits)
+	if n >= len(pages) || pages[n] == nil {
+		pages = p.grow(n)
+	}
+	slot := &pages[n][ref%(1<<listPageBits)]
+	if known := slot.Load(); known != 0 {
+		return int(known - 1)
+	}
+	list := p.ring.ListOf(model.SeriesIDOf(p.labels(ref)).Token())
+	slot.Store(uint32(list) + 1)
+	return list
+}
+
+func (p *placement) grow(n int) []*listPage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := *p.pages.Load()
+	if n < len(old) && old[n] != nil {
+		return old
+	}
+	grown := make([]*listPage, max(n+1, len(old)))
+	copy(grown, old)
+	grown[n] = new(listPage)
+	p.pages.Store(&grown)
+	return grown
+}
+
+// listOfFamily returns the candidate list of a family's metadata: that of the
+// series of this name without labels.
+func (p *placement) listOfFamily(family string) int {
+	return p.ring.ListOf(model.SeriesIDOf(labels.FromStrings(labels.MetricName, family)).Token())
+}

@@ -1,0 +1,248 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/count-db/count/cluster/quorum"
+	"github.com/count-db/count/cluster/ring"
+)
+
+const (
+	refillRetry = time.Second // between two attempts
+	refillBatch = 200_000     // samples that are stored together
+)
+
+// refillState is where a refill stands (C5):
+//
+//	idle ──▶ blocked (no write is acknowledged: the versions that were lost are
+//	         not known) ──▶ merging (takes writes, counts for no read) ──▶ idle
+type refillState struct {
+	mu      sync.Mutex
+	reason  string // guarded by mu; empty: idle
+	blocked bool   // guarded by mu
+	merged  bool   // guarded by mu; a refill of this run was completed
+}
+
+func (r *refillState) start(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reason, r.blocked = reason, true
+}
+
+func (r *refillState) running() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reason != ""
+}
+
+func (r *refillState) why() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reason
+}
+
+func (r *refillState) blocksWrites() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blocked
+}
+
+func (r *refillState) mergedThisRun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.merged
+}
+
+func (r *refillState) unblock() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocked = false
+}
+
+func (r *refillState) done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reason, r.blocked, r.merged = "", false, true
+}
+
+// refillWhenNeeded watches for a refill to be due and carries it out, again and
+// again until it is done.
+func (c *Cluster) refillWhenNeeded() {
+	tick := time.NewTicker(refillRetry)
+	defer tick.Stop()
+	last := ""
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !c.refill.running() {
+			continue
+		}
+		if err := c.refillOnce(); err != nil && c.ctx.Err() == nil && err.Error() != last {
+			last = err.Error()
+			c.warn("refilling goes on later", err)
+		}
+	}
+}
+
+// refillOnce merges everything that this node is a candidate of from W other
+// candidates, all others where fewer exist.
+func (c *Cluster) refillOnce() error {
+	t := c.topo.Load()
+	if t == nil {
+		return ErrNotFounded
+	}
+	others, err := c.refillFrom(t)
+	if err != nil {
+		return err
+	}
+	if c.refill.blocksWrites() {
+		if err := c.takeMarks(others); err != nil {
+			return err
+		}
+		c.refill.unblock()
+	}
+	began := time.Now()
+	samples, err := c.mergeFrom(t, others)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Refilling, c.state.Merged = "", c.opts.Disk.ID
+	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
+		return err
+	}
+	c.refill.done()
+	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
+	return nil
+}
+
+// refillFrom returns the nodes to merge from: those in sight, when they hold W
+// others of each list that this node is a candidate of.
+func (c *Cluster) refillFrom(t *topology) ([]ring.NodeID, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	self := c.opts.Node
+	usable := func(id ring.NodeID) bool {
+		n, ok := c.view.Get(id, time.Now())
+		return id != self && ok && n.Up && !n.Refilling
+	}
+	for i := range t.lists {
+		l := &t.lists[i]
+		if !l.Has(self) {
+			continue
+		}
+		if need := min(l.W, len(l.Nodes)-1); l.Count(usable) < need {
+			return nil, &quorum.Error{Need: need, Acked: l.Count(usable), Failed: []quorum.NodeError{{Node: self, Err: fmt.Errorf("%w from the candidates %v", ErrRefilling, l.Nodes)}}}
+		}
+	}
+	var out []ring.NodeID
+	for _, m := range t.ring.Members() {
+		if usable(m.ID) {
+			out = append(out, m.ID)
+		}
+	}
+	return out, nil
+}
+
+// takeMarks raises the mark of every series above all that the others have met:
+// what this node acknowledged before it lost its data is among that (V2).
+func (c *Cluster) takeMarks(others []ring.NodeID) error {
+	ctx, cancel := context.WithTimeout(c.ctx, c.opts.WriteDeadline)
+	defer cancel()
+	for _, id := range others {
+		v, err := c.clockOf(ctx, id)
+		if err != nil {
+			return fmt.Errorf("versions of node %d: %w", id, err)
+		}
+		c.clock.Observe(v)
+		c.local.RaiseVersions(v)
+	}
+	return nil
+}
+
+// mergeFrom stores the merged content of the others.
+func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err error) {
+	a := newAnswers(t, quorum.Quorum)
+	s, err := c.open(c.ctx, a, others, selectRequest{mint: 0, maxt: math.MaxInt64, holder: c.opts.Node})
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	s.patient = true
+	v := c.newByVersion()
+	flush := func() error {
+		batches := v.take()
+		err := c.storeAll(c.ctx, batches)
+		for _, b := range batches {
+			c.putBatch(b)
+		}
+		return err
+	}
+	first := true
+	for s.Next() {
+		if first {
+			first = false
+			if err := c.takeDeletes(s); err != nil {
+				return samples, err
+			}
+		}
+		if err := v.add(s.At().labels, &s.At().cols); err != nil {
+			return samples, err
+		}
+		samples += s.At().cols.Len()
+		if v.samples >= refillBatch {
+			if err := flush(); err != nil {
+				return samples, err
+			}
+		}
+	}
+	for _, src := range s.sources {
+		if src.err != nil {
+			return samples, fmt.Errorf("merge from node %d: %w", src.id, src.err)
+		}
+	}
+	if first {
+		if err := c.takeDeletes(s); err != nil {
+			return samples, err
+		}
+	}
+	if err := flush(); err != nil {
+		return samples, err
+	}
+	return samples, c.takeMetadata(others)
+}
+
+func (c *Cluster) takeDeletes(s *Set) error {
+	for _, t := range s.tombstones {
+		if err := c.storeDelete(c.ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) takeMetadata(others []ring.NodeID) error {
+	for _, id := range others {
+		all, err := c.metadataOf(c.ctx, id)
+		if err != nil {
+			return fmt.Errorf("metadata of node %d: %w", id, err)
+		}
+		b := c.getBatch()
+		b.Version = c.clock.Now()
+		b.Metadata = append(b.Metadata, all...)
+		_, err = c.store(c.ctx, b)
+		c.putBatch(b)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/wire"
+)
+
+// Sizes of the parts of an answer.
+const (
+	partBytes   = 128 << 10 // a part is sent when it is as large
+	partSamples = 16 << 10  // a series is cut into runs of so many
+)
+
+// selectRequest is what opSelect asks for.
+type selectRequest struct {
+	mint, maxt int64
+	holder     ring.NodeID // only series that it is a candidate of; 0 = all
+	matchers   []*labels.Matcher
+}
+
+func (q *selectRequest) append(dst []byte) []byte {
+	dst = wire.AppendVarint(dst, q.mint)
+	dst = wire.AppendVarint(dst, q.maxt)
+	dst = wire.AppendUvarint(dst, uint64(q.holder))
+	return transport.AppendMatchers(dst, q.matchers)
+}
+
+func decodeSelect(d *wire.Decoder) selectRequest {
+	return selectRequest{mint: d.Varint(), maxt: d.Varint(), holder: ring.NodeID(d.Uvarint()), matchers: transport.DecodeMatchers(d)}
+}
+
+// selectHead opens an answer.
+type selectHead struct {
+	counts     bool // the node is not refilling
+	tombstones []model.Tombstone
+}
+
+// serveSelect answers with a head and parts: runs of series, each its labels
+// (left out when the run before was of the same series) and its samples with
+// versions.
+func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport.Answer) error {
+	q := decodeSelect(d)
+	if d.Err() != nil {
+		return d.Err()
+	}
+	t := c.topo.Load()
+	if t == nil || !c.settled.Load() {
+		return transport.Errorf(transport.CodeUnavailable, "node %d is starting", c.opts.Node)
+	}
+	sel, err := c.local.Select(ctx, q.mint, q.maxt, q.matchers...)
+	if err != nil {
+		return err
+	}
+	defer sel.Close()
+	buf := append([]byte(nil), c.countsByte())
+	buf = transport.AppendTombstones(buf, c.local.Tombstones(q.mint, q.maxt))
+	if err := w.Send(buf); err != nil {
+		return err
+	}
+	buf = buf[:0]
+	var cols model.Columns
+	for i := range sel.Len() {
+		ls := sel.Labels(i)
+		if q.holder != 0 && !t.lists[t.ring.ListOf(model.SeriesIDOf(ls).Token())].Has(q.holder) {
+			continue
+		}
+		if err := sel.Read(i, q.mint, q.maxt, &cols); err != nil {
+			return fmt.Errorf("read series %s: %w", ls, err)
+		}
+		if cols.Len() == 0 {
+			continue
+		}
+		if buf, err = appendRuns(buf, ls, &cols, w.Send); err != nil {
+			return err
+		}
+	}
+	if len(buf) == 0 {
+		return nil
+	}
+	return w.Send(buf)
+}
+
+func (c *Cluster) countsByte() byte {
+	if c.refill.running() {
+		return 0
+	}
+	return 1
+}
+
+// appendRuns appends a series in runs and sends what has grown large enough.
+func appendRuns(buf []byte, ls labels.Labels, cols *model.Columns, send func([]byte) error) ([]byte, error) {
+	for from := 0; from == 0 || from < len(cols.T); from += partSamples {
+		to := min(from+partSamples, len(cols.T))
+		if from == 0 {
+			buf = transport.AppendLabels(append(buf, 0), ls)
+		} else {
+			buf = append(buf, 1)
+		}
+		buf = transport.AppendColumns(buf, cols, from, to, to == len(cols.T))
+		if len(buf) < partBytes {
+			continue
+		}
+		if err := send(buf); err != nil {
+			return nil, err
+		}
+		buf = buf[:0]
+	}
+	return buf, nil
+}
+
+// selectReader puts the parts of an answer together again.
+type selectReader struct {
+	headed bool
+	open   *seriesCopy // the last series: more of it may come
+}
+
+// read takes one part. A series is handed out when the next one begins.
+func (r *selectReader) read(chunk []byte) (part, error) {
+	d := wire.NewDecoder(chunk)
+	var p part
+	if !r.headed {
+		r.headed = true
+		p.head = &selectHead{counts: d.Byte() == 1, tombstones: transport.DecodeTombstones(&d)}
+		return p, d.Err()
+	}
+	for d.Len() > 0 {
+		if more := d.Byte(); more == 0 {
+			if r.open != nil {
+				p.series = append(p.series, r.open)
+			}
+			r.open = &seriesCopy{labels: transport.DecodeLabels(&d)}
+		} else if r.open == nil || more != 1 {
+			return p, wire.Corruptf("a run of samples without a series")
+		}
+		transport.DecodeColumns(&d, &r.open.cols)
+		if d.Err() != nil {
+			return p, d.Err()
+		}
+	}
+	return p, nil
+}
+
+// rest returns the last series.
+func (r *selectReader) rest() []*seriesCopy {
+	if r.open == nil {
+		return nil
+	}
+	return []*seriesCopy{r.open}
+}

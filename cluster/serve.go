@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/wire"
+)
+
+// The operations that nodes ask of one another.
+const (
+	opRing        transport.Op = 1 // the ring in force, as JSON
+	opSelect      transport.Op = 2 // series and samples
+	opLabelNames  transport.Op = 3
+	opLabelValues transport.Op = 4
+	opExemplars   transport.Op = 5
+	opMetadata    transport.Op = 6
+	opDelete      transport.Op = 7 // store a tombstone
+	opClock       transport.Op = 8 // a version above all that the node has met
+	opOwe         transport.Op = 9 // keep a delete for a node that missed it
+	opDigests     transport.Op = 10
+)
+
+// handler answers the other nodes.
+type handler Cluster
+
+// Intern returns the reference of a series.
+func (h *handler) Intern(ls labels.Labels) (model.Ref, error) { return h.local.Intern(ls) }
+
+// Append stores a copy that another node coordinates.
+func (h *handler) Append(ctx context.Context, r *transport.Request) (transport.AppendReply, error) {
+	c := (*Cluster)(h)
+	if err := c.sameRing(r.Ring); err != nil {
+		return transport.AppendReply{}, err
+	}
+	var reply transport.AppendReply
+	var err error
+	switch {
+	case r.Batch != nil && r.Fresh:
+		reply, err = c.storeFresh(ctx, r.Batch)
+	case r.Batch != nil:
+		reply, err = c.store(ctx, r.Batch)
+	default:
+		for _, b := range r.Sections {
+			one, oneErr := c.store(ctx, b)
+			reply.Highest = max(reply.Highest, one.Highest)
+			err = errors.Join(err, oneErr)
+		}
+	}
+	if err != nil || reply.Stale {
+		return reply, remoteError(err)
+	}
+	for _, o := range r.Owed {
+		for _, id := range o.Nodes {
+			if err := c.hints.Add(id, o.Batch); err != nil {
+				return reply, err
+			}
+		}
+	}
+	return reply, nil
+}
+
+// remoteError gives errors that the coordinator decides on their code.
+func remoteError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrUnknownSeries):
+		return transport.Errorf(transport.CodeUnknown, "%v", err)
+	case errors.Is(err, ErrRefilling):
+		return transport.Errorf(transport.CodeUnavailable, "%v", err)
+	}
+	return err
+}
+
+// sameRing refuses what was grouped by another ring, and brings the newer one to
+// whoever lacks it. 0 is for what does not depend on a ring.
+func (c *Cluster) sameRing(number uint64) error {
+	t := c.topo.Load()
+	switch {
+	case number == 0:
+		return nil
+	case t == nil || t.ring.Number() < number:
+		return transport.Errorf(transport.CodeNewRing, "node %d has not got ring %d yet", c.opts.Node, number)
+	case t.ring.Number() > number:
+		newer, err := c.ringBytes()
+		if err != nil {
+			return err
+		}
+		return &transport.RemoteError{Code: transport.CodeOldRing, Text: fmt.Sprintf("ring %d is in force, not %d", t.ring.Number(), number), Detail: newer}
+	}
+	return nil
+}
+
+// storeFresh stores a client's batch on this node. A refilling node first needs
+// to know how high the versions are that it may have lost (C5).
+func (c *Cluster) storeFresh(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
+	if c.refill.blocksWrites() {
+		return transport.AppendReply{}, fmt.Errorf("%w and does not know yet which versions it has lost", ErrRefilling)
+	}
+	c.clock.Observe(b.Version)
+	reply, err := c.local.Append(ctx, b, true)
+	if err == nil && !reply.Stale {
+		c.noteChange(b)
+	}
+	return reply, err
+}
+
+// store stores samples that keep their version: hints and repairs.
+func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
+	c.clock.Observe(b.Version)
+	reply, err := c.local.Append(ctx, b, false)
+	if err == nil {
+		c.noteChange(b)
+	}
+	return reply, err
+}
+
+// Call answers another node's question.
+func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, payload []byte, w *transport.Answer) error {
+	c := (*Cluster)(h)
+	d := wire.NewDecoder(payload)
+	switch op {
+	case opRing:
+		answer, err := c.ringBytes()
+		w.End(answer)
+		return err
+	case opSelect:
+		return c.serveSelect(ctx, &d, w)
+	case opLabelNames, opLabelValues:
+		return c.serveLabels(ctx, op, &d, w)
+	case opExemplars:
+		return c.serveExemplars(ctx, &d, w)
+	case opMetadata:
+		return c.serveMetadata(&d, w)
+	case opDelete:
+		return c.serveDelete(ctx, &d)
+	case opOwe:
+		return c.serveOwe(&d)
+	case opClock:
+		w.End(wire.AppendUvarint(nil, uint64(c.clock.Now())))
+		return nil
+	case opDigests:
+		return c.serveDigests(ctx, &d, w)
+	}
+	return transport.Errorf(transport.CodeOther, "unknown operation %d of node %d", op, from)
+}

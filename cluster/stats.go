@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/count-db/count/cluster/membership"
+)
+
+// stats are this part's metrics.
+type stats struct {
+	written, hinted, handedOver, repaired prometheus.Counter // samples
+	refused, minority, restamped          prometheus.Counter // writes
+	standIns, incomplete, repairsDropped  prometheus.Counter
+	compared, divergent                   prometheus.Counter
+}
+
+func newStats(reg prometheus.Registerer, c *Cluster) *stats {
+	counter := func(name, help string) prometheus.Counter {
+		m := prometheus.NewCounter(prometheus.CounterOpts{Name: "count_cluster_" + name, Help: help})
+		reg.MustRegister(m)
+		return m
+	}
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "count_cluster_" + name, Help: help}, f))
+	}
+	s := &stats{
+		written:        counter("written_samples_total", "Samples acknowledged by this node as coordinator."),
+		refused:        counter("refused_writes_total", "Writes that found too few copies in time."),
+		minority:       counter("minority_writes_total", "Writes refused because no majority of the cluster was in sight."),
+		restamped:      counter("restamped_writes_total", "Times a write was stamped anew above a version that a replica had seen."),
+		standIns:       counter("stand_ins_total", "Times a stand-in was asked in the place of a silent owner."),
+		hinted:         counter("hinted_samples_total", "Samples noted here as owed to another node."),
+		handedOver:     counter("handed_over_samples_total", "Owed samples that their owner has taken."),
+		repaired:       counter("repaired_samples_total", "Samples sent to a node that was found to miss them."),
+		repairsDropped: counter("repairs_dropped_total", "Repairs left to the next read or comparison because too many waited."),
+		incomplete:     counter("incomplete_reads_total", "Reads answered with a warning that they may be incomplete or stale."),
+		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
+		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
+	}
+	gauge("members", "Members of the ring in force.", func() float64 {
+		if t := c.topo.Load(); t != nil {
+			return float64(len(t.ring.Members()))
+		}
+		return 0
+	})
+	gauge("members_in_sight", "Members of the ring that answer, this node included.", func() float64 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return float64(c.view.Seen())
+	})
+	gauge("ring_number", "Number of the ring in force; 0 before the founding.", func() float64 {
+		if t := c.topo.Load(); t != nil {
+			return float64(t.ring.Number())
+		}
+		return 0
+	})
+	gauge("refilling", "1 while this node merges back what it lost.", func() float64 {
+		if c.refill.running() {
+			return 1
+		}
+		return 0
+	})
+	gauge("hint_bytes", "Bytes of records of what other nodes are owed.", func() float64 { return float64(c.hints.Stats().Bytes) })
+	gauge("hints_dropped", "Hints since the start that did not fit and were left to comparisons.", func() float64 { return float64(c.hints.Stats().Dropped) })
+	for _, status := range []membership.Status{membership.Joining, membership.Active, membership.Failed} {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "count_cluster_nodes", Help: "Nodes that this one knows, by status.", ConstLabels: prometheus.Labels{"status": status.String()},
+		}, func() float64 { return float64(c.countStatus(status)) }))
+	}
+	return s
+}
+
+func (c *Cluster) countStatus(status membership.Status) int {
+	n := 0
+	for _, node := range c.Nodes() {
+		if node.Status == status {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/model"
+)
+
+// NodeStatus is a node in the status.
+type NodeStatus struct {
+	membership.NodeRecord
+	Zone      string `json:"zone,omitempty"`
+	Member    bool   `json:"member"` // of the ring in force
+	InSight   bool   `json:"in_sight"`
+	Refilling bool   `json:"refilling,omitempty"`
+	OwedBytes int64  `json:"owed_bytes"` // hints kept here for it
+	Error     string `json:"error,omitempty"`
+}
+
+// Status is what GET /cluster/status answers.
+type Status struct {
+	NodeID            ring.NodeID  `json:"node_id"`
+	Cluster           string       `json:"cluster"`
+	ClusterID         string       `json:"cluster_id,omitempty"`
+	Ring              uint64       `json:"ring"` // 0 before the founding
+	ReplicationFactor int          `json:"replication_factor"`
+	WriteQuorum       int          `json:"write_quorum"`
+	Majority          bool         `json:"majority"`
+	Refilling         string       `json:"refilling,omitempty"` // why
+	Problems          []string     `json:"problems,omitempty"`
+	Nodes             []NodeStatus `json:"nodes"`
+}
+
+// Status returns what this node sees of the cluster.
+func (c *Cluster) Status() Status {
+	owed := c.hints.Stats().PerNode
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Status{
+		NodeID: c.opts.Node, Cluster: c.opts.Cluster, ReplicationFactor: c.opts.RF,
+		Majority: c.view.Majority(), Refilling: c.refill.why(), Problems: c.problemsLocked(now),
+	}
+	if r := c.state.Ring; r != nil {
+		s.ClusterID, s.Ring = r.ClusterID, r.Number
+		s.WriteQuorum, _ = ring.Quorum(r.RF, len(r.Members))
+	}
+	for _, n := range c.view.Nodes(now) {
+		ns := NodeStatus{NodeRecord: n.Record(), Zone: n.Zone, Member: n.InRing, InSight: n.Up, Refilling: n.Refilling, OwedBytes: owed[n.ID]}
+		if n.ID == c.opts.Node {
+			ns.Refilling, ns.DataSize = s.Refilling != "", c.opts.DataSize()
+		}
+		if p := c.peers[n.ID]; p != nil {
+			if err := p.Err(); err != nil {
+				ns.Error = err.Error()
+			}
+		}
+		s.Nodes = append(s.Nodes, ns)
+	}
+	return s
+}
+
+// Nodes returns all nodes that this one knows, itself included.
+func (c *Cluster) Nodes() []membership.Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.Nodes(time.Now())
+}
+
+func (c *Cluster) problemsLocked(now time.Time) []string {
+	var out []string
+	if c.topo.Load() == nil && c.waits != nil {
+		out = append(out, c.waits.Error())
+	}
+	for _, n := range c.view.Nodes(now) {
+		if n.InRing && n.ID != c.opts.Node && !n.Up {
+			out = append(out, fmt.Sprintf("node %d at %s is not in sight", n.ID, n.Address))
+		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(c.refused)) {
+		out = append(out, c.refused[who])
+	}
+	return out
+}
+
+// Health is what /health needs to know.
+type Health struct {
+	Size     int      // nodes of the ring in sight, this one included
+	Founded  bool     // there is a ring
+	Majority bool     // more than half of the ring's members are in sight
+	Settled  bool     // reads are answered: a majority was heard since the start, or a timeout has passed
+	Refill   string   // why the node is refilling; empty: it is not
+	Joining  bool     // the node is in no ring
+	Problems []string // for people
+}
+
+// Health returns how the cluster is, as seen from here.
+func (c *Cluster) Health() Health {
+	t := c.topo.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := Health{
+		Size: c.view.Seen(), Founded: t != nil, Majority: c.view.Majority(), Refill: c.refill.why(),
+		Settled: t != nil && (t.alone || c.settled.Load()), Problems: c.problemsLocked(time.Now()),
+	}
+	h.Joining = t != nil && !t.member
+	return h
+}
+
+// RingRecord returns the ring in force, nil before the founding.
+func (c *Cluster) RingRecord() *membership.RingRecord {
+	if t := c.topo.Load(); t != nil {
+		return t.record
+	}
+	return nil
+}
+
+// Candidates returns the candidates of a series clockwise and how many of them
+// are its owners.
+func (c *Cluster) Candidates(ls labels.Labels) (nodes []ring.NodeID, owners int) {
+	t := c.topo.Load()
+	if t == nil {
+		return nil, 0
+	}
+	position := model.SeriesIDOf(ls).Token()
+	return t.ring.Candidates(nil, position), t.lists[t.ring.ListOf(position)].Owners
+}

@@ -1,0 +1,471 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/count-db/count/cluster/quorum"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/wire"
+)
+
+// group is the part of a write that one list of candidates holds.
+type group struct {
+	list  *ring.List
+	batch *model.Batch // of the caller, or own; not used once the caller is answered
+	own   bool
+	body  []byte // batch as it travels
+}
+
+// write is one batch on its way to its candidates. The goroutine of the request
+// drives it; answers of other nodes come in from their connections' readers.
+// After the client is answered it lives on until every owner has answered or the
+// deadline has passed, and then notes who is owed a copy (C6).
+type write struct {
+	c        *Cluster
+	t        *topology
+	groups   []group
+	lists    []*ring.List
+	deadline time.Time
+	signal   chan struct{} // capacity 1: something changed
+
+	mu       sync.Mutex
+	tracker  quorum.Tracker // guarded by mu
+	attempt  int            // guarded by mu; answers to earlier ones are ignored
+	stale    model.Version  // guarded by mu; the highest version of a stale answer, 0 = none
+	waiting  int            // guarded by mu; remote nodes of this attempt that have not answered
+	answered bool           // guarded by mu; the client is
+	settled  bool           // guarded by mu
+}
+
+type copiesKey struct{}
+
+// WithCopies makes Append tell in *copies how many copies of each sample were
+// durable when it returned.
+func WithCopies(ctx context.Context, copies *int) context.Context {
+	return context.WithValue(ctx, copiesKey{}, copies)
+}
+
+// Append writes a batch: it returns nil when W candidates of every sample hold
+// it durably. An UnavailableError may be retried as it is; any part of the batch
+// may be stored then. The batch belongs to the caller again.
+func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
+	t := c.topo.Load()
+	switch {
+	case t == nil:
+		return unavailable(c.notFounded())
+	case t.alone:
+		return c.appendAlone(ctx, b)
+	case !c.majority.Load():
+		c.stats.minority.Inc()
+		return unavailable(ErrMinority)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.WriteDeadline)
+	defer cancel()
+	w := c.newWrite(t, b)
+	w.deadline, _ = ctx.Deadline()
+	copies, err := w.run(ctx, b)
+	if p, ok := ctx.Value(copiesKey{}).(*int); ok {
+		*p = copies
+	}
+	return err
+}
+
+func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
+	b.Version = c.clock.Now()
+	_, err := c.local.Append(ctx, b, false)
+	if p, ok := ctx.Value(copiesKey{}).(*int); ok && err == nil {
+		*p = 1
+	}
+	return err
+}
+
+func (c *Cluster) newWrite(t *topology, b *model.Batch) *write {
+	w := &write{c: c, t: t, signal: make(chan struct{}, 1)}
+	if len(t.lists) == 1 {
+		w.groups = []group{{list: &t.lists[0], batch: b}}
+	} else {
+		w.split(b)
+	}
+	for i := range w.groups {
+		w.lists = append(w.lists, w.groups[i].list)
+	}
+	return w
+}
+
+// split groups the samples by their candidates.
+func (w *write) split(b *model.Batch) {
+	byList := map[int]*model.Batch{}
+	order := []int{}
+	part := func(list int) *model.Batch {
+		p := byList[list]
+		if p == nil {
+			p = w.c.getBatch()
+			byList[list] = p
+			order = append(order, list)
+		}
+		return p
+	}
+	last, lastPart := -1, (*model.Batch)(nil)
+	of := func(ref model.Ref) *model.Batch {
+		if list := w.t.place.listOf(ref); list != last {
+			last, lastPart = list, part(list)
+		}
+		return lastPart
+	}
+	for i, s := range b.Floats {
+		p := of(s.Ref)
+		p.Floats = append(p.Floats, s)
+		if len(b.STs) > 0 {
+			p.STs = append(p.STs, b.STs[i])
+		}
+	}
+	for _, h := range b.Hists {
+		p := of(h.Ref)
+		p.Hists = append(p.Hists, h)
+	}
+	for _, e := range b.Exemplars {
+		p := of(e.Ref)
+		p.Exemplars = append(p.Exemplars, e)
+	}
+	for _, m := range b.Metadata {
+		p := part(w.t.place.listOfFamily(m.Family))
+		p.Metadata = append(p.Metadata, m)
+	}
+	for _, list := range order {
+		w.groups = append(w.groups, group{list: &w.t.lists[list], batch: byList[list], own: true})
+	}
+}
+
+// run makes the batch durable, stamping it as often as it takes.
+func (w *write) run(ctx context.Context, b *model.Batch) (copies int, err error) {
+	defer w.release()
+	version := w.c.clock.Now()
+	for {
+		w.begin(version)
+		w.sendToOwners(ctx)
+		w.appendHere(ctx, b)
+		copies, err := w.wait(ctx)
+		if !errors.Is(err, ErrStale) || ctx.Err() != nil {
+			w.answer()
+			if err == nil {
+				w.c.stats.written.Add(float64(b.Samples()))
+				return copies, nil
+			}
+			w.c.stats.refused.Inc()
+			if errors.Is(err, ErrUnknownSeries) {
+				return copies, err
+			}
+			return copies, unavailable(err)
+		}
+		w.c.stats.restamped.Inc()
+		version = w.c.clock.Now()
+	}
+}
+
+// begin starts an attempt: all nodes are asked anew, with a new version.
+func (w *write) begin(version model.Version) {
+	for i := range w.groups {
+		g := &w.groups[i]
+		g.batch.Version = version
+		// Earlier attempts may still be read by connections: never reuse their bytes.
+		g.body = nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.attempt++
+	w.stale, w.waiting = 0, 0
+	w.tracker.Reset(w.lists)
+}
+
+// sendToOwners sends each owner that can be reached its groups, in parallel.
+func (w *write) sendToOwners(ctx context.Context) {
+	for _, id := range w.nodes(func(l *ring.List, id ring.NodeID) bool { return l.Owns(id) }) {
+		if id != w.c.opts.Node {
+			w.send(ctx, id, true)
+		}
+	}
+}
+
+// nodes returns the distinct candidates of all groups for which is holds.
+func (w *write) nodes(is func(l *ring.List, id ring.NodeID) bool) []ring.NodeID {
+	if len(w.groups) == 1 {
+		l := w.groups[0].list
+		return l.Nodes[:l.Owners]
+	}
+	var out []ring.NodeID
+	seen := map[ring.NodeID]bool{}
+	for i := range w.groups {
+		for _, id := range w.groups[i].list.Nodes {
+			if !seen[id] && is(w.groups[i].list, id) {
+				seen[id] = true
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// send asks one remote node for its copy: of the groups that it owns, or, as a
+// stand-in, of all groups that it is a candidate of.
+func (w *write) send(ctx context.Context, id ring.NodeID, owner bool) {
+	p := w.c.peer(id)
+	if p == nil {
+		w.fail(id, transport.ErrUnreachable)
+		return
+	}
+	if owner && w.c.doubtful(p) {
+		w.fail(id, w.c.whyDoubtful(p))
+		return
+	}
+	a := &transport.Append{Fresh: true, Ring: w.t.ring.Number()}
+	if deadline, ok := ctx.Deadline(); ok {
+		a.Timeout = max(time.Until(deadline), time.Millisecond)
+	}
+	for i := range w.groups {
+		g := &w.groups[i]
+		if owner && !g.list.Owns(id) || !g.list.Has(id) {
+			continue
+		}
+		if g.body == nil {
+			g.body = transport.AppendBatch(make([]byte, 0, 64+11*g.batch.Samples()), g.batch)
+		}
+		a.Sections = append(a.Sections, transport.Section{Batch: g.batch, Body: g.body})
+	}
+	w.mu.Lock()
+	attempt := w.attempt
+	w.waiting++
+	w.tracker.Asked(id)
+	w.mu.Unlock()
+	err := p.Append(a, func(reply transport.AppendReply, err error) { w.answerOf(id, attempt, reply, err) })
+	if err != nil {
+		w.answerOf(id, attempt, transport.AppendReply{}, err)
+	}
+}
+
+func (w *write) fail(id ring.NodeID, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tracker.Fail(id, err)
+}
+
+// answerOf takes a remote node's answer; it is called by connections' readers.
+func (w *write) answerOf(id ring.NodeID, attempt int, reply transport.AppendReply, err error) {
+	w.c.clock.Observe(reply.Highest)
+	w.mu.Lock()
+	if attempt != w.attempt {
+		w.mu.Unlock()
+		return
+	}
+	w.waiting--
+	w.noteLocked(id, reply, err)
+	last := w.answered && w.waiting == 0
+	w.mu.Unlock()
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+	if last {
+		w.settle()
+	}
+}
+
+func (w *write) noteLocked(id ring.NodeID, reply transport.AppendReply, err error) {
+	switch {
+	case err != nil:
+		w.tracker.Fail(id, err)
+		w.c.noteRing(err)
+	case reply.Stale:
+		w.stale = max(w.stale, reply.Highest)
+		w.tracker.Fail(id, ErrStale)
+	default:
+		w.tracker.Ack(id)
+	}
+}
+
+// appendHere stores this node's own copy, by a direct call.
+func (w *write) appendHere(ctx context.Context, b *model.Batch) {
+	self := w.c.opts.Node
+	mine, whole := (*model.Batch)(nil), true
+	for i := range w.groups {
+		whole = whole && w.groups[i].list.Owns(self)
+	}
+	if whole {
+		b.Version = w.groups[0].batch.Version
+		mine = b
+	} else if mine = w.gather(self); mine == nil {
+		return
+	} else {
+		defer w.c.putBatch(mine)
+	}
+	w.storeHere(ctx, mine)
+}
+
+// gather puts together the groups that the node is an owner of.
+func (w *write) gather(id ring.NodeID) *model.Batch {
+	var mine *model.Batch
+	for i := range w.groups {
+		if !w.groups[i].list.Owns(id) {
+			continue
+		}
+		if mine == nil {
+			mine = w.c.getBatch()
+		}
+		appendBatch(mine, w.groups[i].batch)
+	}
+	return mine
+}
+
+func appendBatch(dst, src *model.Batch) {
+	if len(src.STs) > 0 || len(dst.STs) > 0 {
+		for len(dst.STs) < len(dst.Floats) {
+			dst.STs = append(dst.STs, 0)
+		}
+		dst.STs = append(dst.STs, src.STs...)
+	}
+	dst.Version = src.Version
+	dst.Floats = append(dst.Floats, src.Floats...)
+	if len(dst.STs) > 0 {
+		for len(dst.STs) < len(dst.Floats) {
+			dst.STs = append(dst.STs, 0)
+		}
+	}
+	dst.Hists = append(dst.Hists, src.Hists...)
+	dst.Exemplars = append(dst.Exemplars, src.Exemplars...)
+	dst.Metadata = append(dst.Metadata, src.Metadata...)
+}
+
+func (w *write) storeHere(ctx context.Context, b *model.Batch) {
+	reply, err := w.c.storeFresh(ctx, b)
+	w.c.clock.Observe(reply.Highest)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked(w.c.opts.Node, reply, err)
+}
+
+// wait returns when the write is durable, cannot become so, is stale or late.
+func (w *write) wait(ctx context.Context) (copies int, err error) {
+	timer := time.NewTimer(w.c.opts.StandInAfter)
+	defer timer.Stop()
+	late := false
+	for {
+		w.mu.Lock()
+		outcome, copies, stale := w.tracker.Outcome(), w.tracker.Copies(), w.stale
+		standIns := w.tracker.StandIns(nil, func(id ring.NodeID) bool { return late || w.c.doubtfulNode(id) })
+		if outcome != quorum.Durable {
+			err = w.tracker.Err()
+		}
+		w.mu.Unlock()
+		switch {
+		case outcome == quorum.Durable:
+			return copies, nil
+		case stale != 0:
+			return copies, fmt.Errorf("%w (version %d)", ErrStale, stale)
+		case outcome == quorum.Failed && len(standIns) == 0:
+			return copies, err
+		}
+		w.ask(ctx, standIns)
+		if len(standIns) > 0 {
+			continue
+		}
+		select {
+		case <-w.signal:
+		case <-timer.C:
+			late = true
+		case <-ctx.Done():
+			return copies, err
+		case <-w.c.ctx.Done():
+			return copies, errors.Join(ErrClosed, err)
+		}
+	}
+}
+
+// ask has stand-ins store the groups that they are candidates of.
+func (w *write) ask(ctx context.Context, standIns []ring.NodeID) {
+	for _, id := range standIns {
+		w.c.stats.standIns.Inc()
+		if id != w.c.opts.Node {
+			w.send(ctx, id, false)
+			continue
+		}
+		mine := w.c.getBatch()
+		for i := range w.groups {
+			if w.groups[i].list.Has(id) {
+				appendBatch(mine, w.groups[i].batch)
+			}
+		}
+		w.storeHere(ctx, mine)
+		w.c.putBatch(mine)
+	}
+}
+
+// answer notes that the client is answered; what is outstanding goes on.
+func (w *write) answer() {
+	w.mu.Lock()
+	w.answered = true
+	for i := range w.groups {
+		if g := &w.groups[i]; g.body == nil && len(w.tracker.Owed(nil, i)) > 0 {
+			g.body = transport.AppendBatch(nil, g.batch)
+		}
+	}
+	last := w.waiting == 0
+	w.mu.Unlock()
+	if last {
+		w.settle()
+		return
+	}
+	w.c.linger(w)
+}
+
+// release gives back the batches: they are not used once the caller is answered.
+func (w *write) release() {
+	for i := range w.groups {
+		if g := &w.groups[i]; g.own {
+			w.c.putBatch(g.batch)
+		}
+		w.groups[i].batch = nil
+	}
+}
+
+// settle notes who is owed what, once: when all have answered, or at the
+// deadline.
+func (w *write) settle() {
+	type debt struct {
+		body   []byte
+		owed   []ring.NodeID
+		keeper ring.NodeID
+	}
+	var debts []debt
+	w.mu.Lock()
+	if w.settled {
+		w.mu.Unlock()
+		return
+	}
+	w.settled = true
+	for i := range w.groups {
+		owed := w.tracker.Owed(nil, i)
+		if len(owed) == 0 {
+			continue
+		}
+		// Where no candidate has the samples nothing is owed: no copy counts.
+		if keeper, ok := w.tracker.Keeper(i, w.c.opts.Node); ok {
+			debts = append(debts, debt{w.groups[i].body, owed, keeper})
+		}
+	}
+	w.mu.Unlock()
+	for _, d := range debts {
+		w.c.keepHint(d.keeper, d.owed, d.body)
+	}
+}
+
+// decodeOwn reads a body that this node encoded: references are its own.
+func decodeOwn(b *model.Batch, body []byte) error {
+	d := wire.NewDecoder(body)
+	transport.DecodeBatch(&d, b, func(ref uint32) (model.Ref, bool) { return model.Ref(ref), true })
+	return d.Err()
+}
