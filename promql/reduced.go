@@ -46,7 +46,11 @@ func (e *Engine) reduce(text string, q promql.Query, parts *partQueryable, opts 
 
 // gridOf returns the steps of a query.
 func gridOf(stmt *parser.EvalStmt) partial.Grid {
-	g := partial.Grid{Start: stmt.Start.UnixMilli(), End: stmt.End.UnixMilli(), Step: stmt.Interval.Milliseconds()}
+	return newGrid(stmt.Start, stmt.End, stmt.Interval)
+}
+
+func newGrid(start, end time.Time, step time.Duration) partial.Grid {
+	g := partial.Grid{Start: start.UnixMilli(), End: end.UnixMilli(), Step: step.Milliseconds()}
 	if g.Step <= 0 {
 		g.End, g.Step = g.Start, 1
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
-	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/promql/memstore"
 	"github.com/count-db/count/promql/prom"
 	"github.com/count-db/count/promql/store"
@@ -46,7 +45,12 @@ func NewStorage(s store.Store, appendAll func(ctx context.Context, samples []Sam
 // NewMemory returns a storage over a new memory store.
 func NewMemory() (*Storage, *memstore.Store) {
 	m := memstore.New()
-	return NewStorage(m, func(_ context.Context, samples []Sample) error {
+	return NewStorage(m, AppendTo(m), nil), m
+}
+
+// AppendTo returns the function of NewStorage that appends to a memory store.
+func AppendTo(m *memstore.Store) func(context.Context, []Sample) error {
+	return func(_ context.Context, samples []Sample) error {
 		for _, s := range samples {
 			if s.H != nil || s.FH != nil {
 				m.AppendHistogram(s.Labels, s.ST, s.T, s.H, s.FH)
@@ -55,7 +59,7 @@ func NewMemory() (*Storage, *memstore.Store) {
 			}
 		}
 		return nil
-	}, nil), m
+	}
 }
 
 // errV1 answers the calls of the interface that the scripts never make.
@@ -108,12 +112,6 @@ func (a *appender) Commit() error { return a.to.append(a.ctx, a.samples) }
 func (a *appender) Rollback() error {
 	a.samples = nil
 	return nil
-}
-
-// ToModel returns the value of the sample as a histogram of a write batch; for
-// stores that take batches. Ref is not filled.
-func (s *Sample) ToModel() model.HistogramSample {
-	return model.HistogramSample{T: s.T, ST: s.ST, H: s.H, FH: s.FH}
 }
 
 type refusing struct{ storage.Appender }

@@ -1,0 +1,48 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/count-db/count/promql/partial"
+	"github.com/count-db/count/promql/plan"
+)
+
+// Part finds the part of a query that a fragment names, on the node that is asked
+// to compute it. An error means that this node splits the query differently, as
+// another version may: the asking node then computes the part from samples.
+func (e *Engine) Part(f Fragment) (plan.Part, error) {
+	expr, err := e.parser.ParseExpr(f.Query)
+	if err != nil {
+		return plan.Part{}, fmt.Errorf("parse the query of a fragment: %w", err)
+	}
+	start, end := time.UnixMilli(f.Start), time.UnixMilli(f.End)
+	step := time.Duration(f.Step) * time.Millisecond
+	expr, err = promql.PreprocessExpr(expr, start, end, step)
+	if err != nil {
+		return plan.Part{}, fmt.Errorf("prepare the query of a fragment: %w", err)
+	}
+	grid := newGrid(start, end, step)
+	if grid.Len() < 1 || grid.Len() > maxSteps {
+		return plan.Part{}, fmt.Errorf("a fragment of %d steps", grid.Len())
+	}
+	for _, part := range plan.Split(expr, grid, f.Options).Parts {
+		if part.Node == f.Node {
+			return part, nil
+		}
+	}
+	return plan.Part{}, fmt.Errorf("node %d of the query %q is no part of it", f.Node, f.Query)
+}
+
+// RunFragment computes a fragment over the series of a store, all that it shows:
+// the store must show each series on one of the nodes that are asked.
+func (e *Engine) RunFragment(ctx context.Context, s Store, f Fragment) (*partial.Result, Warnings, error) {
+	part, err := e.Part(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	return runLocal(ctx, s, part, f.MaxSamples)
+}
