@@ -19,22 +19,26 @@ import (
 
 // TestPrometheusScripts runs all of Prometheus's PromQL scripts over the storage.
 func TestPrometheusScripts(t *testing.T) {
-	for _, reduced := range []bool{false, true} {
-		for _, flushed := range []bool{false, true} {
-			t.Run(fmt.Sprintf("reduced=%v,flushed=%v", reduced, flushed), func(t *testing.T) {
-				// The settings of Prometheus's own run of the scripts.
-				e, err := promql.New(promql.Options{
-					Timeout: 100 * time.Second, MaxSamples: promqltest.DefaultMaxSamplesPerQuery,
-					DelayedNameRemoval: true, UseStartTimestamps: true, NoReduction: !reduced,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				promqltest.RunBuiltinTestsWithStorage(t, e, func(t testing.TB) storage.Storage {
-					return newStorage(t, flushed)
-				})
+	for _, c := range []struct {
+		name             string
+		reduced, flushed bool
+	}{
+		{"buffer", false, false},
+		{"files, reduced", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// The settings of Prometheus's own run of the scripts.
+			e, err := promql.New(promql.Options{
+				Timeout: 100 * time.Second, MaxSamples: promqltest.DefaultMaxSamplesPerQuery,
+				DelayedNameRemoval: true, UseStartTimestamps: true, NoReduction: !c.reduced,
 			})
-		}
+			if err != nil {
+				t.Fatal(err)
+			}
+			promqltest.RunBuiltinTestsWithStorage(t, e, func(t testing.TB) storage.Storage {
+				return newStorage(t, c.flushed)
+			})
+		})
 	}
 }
 
