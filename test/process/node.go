@@ -123,6 +123,9 @@ func (n *Node) Eventually(limit time.Duration, what string, check func() error) 
 
 // Kill ends the process as a power cut would: kill -9.
 func (n *Node) Kill() {
+	if n.cmd == nil {
+		return // it never started
+	}
 	select {
 	case <-n.exited:
 		return
