@@ -2,10 +2,12 @@ package promql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
@@ -53,8 +55,22 @@ func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.Se
 		defer q.running.Done()
 		defer close(set.done)
 		set.result, set.warnings, set.err = q.parts.compute(ctx, set.part)
+		set.err = endOf(set.err)
 	}()
 	return set
+}
+
+// endOf names an error of the context as Prometheus's engine does, for the API to
+// tell a timeout and a cancelled query from others.
+func endOf(err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return promql.ErrQueryTimeout("query execution")
+	case errors.Is(err, context.Canceled):
+		return promql.ErrQueryCanceled("query execution")
+	default:
+		return err
+	}
 }
 
 // Close waits for what Select started.

@@ -160,19 +160,27 @@ func TestHistogramsFallBack(t *testing.T) {
 	}
 }
 
+// TestLimitOfSamples: too many points are an error as in Prometheus's engine; a
+// single series that is larger than the limit is left to it.
 func TestLimitOfSamples(t *testing.T) {
 	m := memstore.New()
-	for host := range 5 {
+	for host := range 10 {
 		fill(m, rand.New(rand.NewPCG(1, 1)), host)
 	}
 	p := compile(t, "rate(x[5m])", testGrid)
-	set, err := m.Select(context.Background(), 0, math.MaxInt64, p.Matchers()...)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var tooMany promql.ErrTooManySamples
-	if _, err := (partial.Runner{MaxSamples: 50}).Run(context.Background(), p, testGrid, set.(store.Selection)); !errors.As(err, &tooMany) {
-		t.Fatalf("error %v", err)
+	for limit, want := range map[int64]func(error) bool{
+		1000: func(err error) bool { return err == nil },
+		100:  func(err error) bool { return errors.As(err, &tooMany) },
+		10:   func(err error) bool { return errors.Is(err, partial.ErrFallback) },
+	} {
+		set, err := m.Select(context.Background(), 0, math.MaxInt64, p.Matchers()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (partial.Runner{MaxSamples: limit}).Run(context.Background(), p, testGrid, set.(store.Selection)); !want(err) {
+			t.Errorf("limit %d: error %v", limit, err)
+		}
 	}
 }
 

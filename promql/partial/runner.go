@@ -20,7 +20,7 @@ import (
 
 // ErrFallback says that the data holds what the runner does not compute: the
 // query must run whole on Prometheus's engine.
-var ErrFallback = errors.New("not reducible: native histograms, metadata labels or a sparse result")
+var ErrFallback = errors.New("not reducible: native histograms, metadata labels or more memory than the samples in use")
 
 // seriesPerWorker is the number of series below which another core is not worth
 // its partial states.
@@ -136,8 +136,9 @@ func (w *worker) series(index int32) error {
 	if len(w.cols.T) == 0 {
 		return nil
 	}
-	if w.cols.Len() > math.MaxInt32 || (w.max > 0 && int64(w.cols.Len()) > w.max) {
-		return promql.ErrTooManySamples("query execution")
+	if len(w.cols.T) > math.MaxInt32 || (w.max > 0 && int64(len(w.cols.T)) > w.max) {
+		// Prometheus's engine holds one window at a time and may get by.
+		return ErrFallback
 	}
 	w.findBounds()
 	w.row.reset(w.grid.Len())
