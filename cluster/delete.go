@@ -105,6 +105,7 @@ func (c *Cluster) askMembers(ctx context.Context, topo *topology, do func(contex
 	for left > 0 && tracker.Outcome() == quorum.Pending {
 		take(<-in) // every answer comes: do ends with its context
 	}
+	outcome, err := tracker.Outcome(), tracker.Err()
 	if done != nil {
 		c.wg.Go(func() {
 			for left > 0 {
@@ -113,8 +114,8 @@ func (c *Cluster) askMembers(ctx context.Context, topo *topology, do func(contex
 			done(missed, holders)
 		})
 	}
-	if tracker.Outcome() != quorum.Durable {
-		return unavailable(tracker.Err())
+	if outcome != quorum.Durable {
+		return unavailable(err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"time"
 
@@ -185,10 +186,13 @@ func parseValue(raw json.RawMessage) (float64, error) {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return 0, fmt.Errorf("value %s is not a number", raw)
 	}
-	for text, v := range specialValues() {
-		if s == text {
-			return v, nil
-		}
+	switch s {
+	case "NaN":
+		return math.NaN(), nil
+	case "+Inf":
+		return math.Inf(1), nil
+	case "-Inf":
+		return math.Inf(-1), nil
 	}
 	return 0, fmt.Errorf("value %q is not a number", s)
 }

@@ -25,6 +25,7 @@ type Options struct {
 	Zone    string          // ZONE
 	RF      int             // REPLICATION_FACTOR
 	Version string          // of the program
+	Secret  string          // CLUSTER_SECRET, sent with every connection
 	Disk    membership.Disk // the data directory that this node stands on
 
 	Heartbeat      time.Duration // HEARTBEAT_INTERVAL. Default: 5s

@@ -47,6 +47,9 @@ type Hello struct {
 	// Founders is CLUSTER_NODES, and Resolved who answered there, once all did.
 	Founders []string      `json:"founders,omitempty"`
 	Resolved []ring.NodeID `json:"resolved,omitempty"`
+	// Secret is asked of every connection by the other side's HTTP port; it does
+	// not travel with the rest.
+	Secret string `json:"-"`
 	// Seen is what the node remembers of the others' disks (C5).
 	Seen map[ring.NodeID]membership.Sighting `json:"seen,omitempty"`
 }
@@ -111,7 +114,8 @@ func Connect(ctx context.Context, dial DialFunc, address, kind string, g Greeter
 }
 
 func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello, error) {
-	mine, err := encodeHello(g.Hello())
+	hello := g.Hello()
+	mine, err := encodeHello(hello)
 	if err != nil {
 		return nil, Hello{}, err
 	}
@@ -122,6 +126,9 @@ func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", kind)
 	req.Header.Set(helloHeader, mine)
+	if hello.Secret != "" {
+		req.Header.Set("Authorization", "Bearer "+hello.Secret)
+	}
 	if err := req.Write(nc); err != nil {
 		return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
