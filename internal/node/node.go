@@ -103,7 +103,12 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.Join(err, n.server.Close(), <-serving)
 	}
 	n.parts.Store(p)
-	n.slots.fill(p)
+	n.slots.fill(n, p)
+	if p.cluster != nil {
+		if err := p.cluster.Start(); err != nil {
+			return errors.Join(fmt.Errorf("start the cluster: %w", err), n.stop(p, serving))
+		}
+	}
 	n.ready()
 	level.Info(n.opts.Logger).Log("msg", "ready", "address", n.Address(), "data_dir", n.opts.Config.DataDir,
 		"seconds", time.Since(n.started).Seconds(), "replayed_samples", p.db.Stats().Replay.Samples)

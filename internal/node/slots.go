@@ -12,6 +12,7 @@ type slots struct {
 	insert, remoteWrite, otlp                          *server.Slot
 	getRange, getAggregated, postRange, postAggregated *server.Slot
 	api, metadata, federate, flush                     *server.Slot
+	clusterStatus, join, gossip, replicate, internal   *server.Slot
 }
 
 func newSlots(why func() string) *slots {
@@ -20,6 +21,7 @@ func newSlots(why func() string) *slots {
 		insert: slot(), remoteWrite: slot(), otlp: slot(),
 		getRange: slot(), getAggregated: slot(), postRange: slot(), postAggregated: slot(),
 		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
+		clusterStatus: slot(), join: slot(), gossip: slot(), replicate: slot(), internal: slot(),
 	}
 }
 
@@ -29,13 +31,14 @@ func (s *slots) handlers(n *Node) server.Handlers {
 		Insert: s.insert, RemoteWrite: s.remoteWrite, OTLP: s.otlp,
 		Series: server.SeriesHandlers{Range: s.getRange, Aggregated: s.getAggregated, ManyRange: s.postRange, ManyAggregated: s.postAggregated},
 		API:    s.api, Metadata: s.metadata, Federate: s.federate, Flush: s.flush,
+		ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
 		Metrics: n.metricsHandler(), Version: n.versionHandler(),
 		Health: server.HealthHandler(n.health), Healthy: server.HealthyHandler(), Ready: server.ReadyHandler(n.whyNotReady),
 	}
 }
 
 // fill puts the parts into the slots: from now on they answer.
-func (s *slots) fill(p *parts) {
+func (s *slots) fill(n *Node, p *parts) {
 	s.insert.Set(p.insert)
 	s.remoteWrite.Set(p.remoteWrite)
 	s.getRange.Set(http.HandlerFunc(p.rest.GetRange))
@@ -47,4 +50,25 @@ func (s *slots) fill(p *parts) {
 	s.federate.Set(p.api.Federate)
 	s.flush.Set(p.api.Flush)
 	s.otlp.Set(appendable.Handler(p.api.OTLP))
+	s.fillCluster(n, p)
+}
+
+// fillCluster puts in place what nodes ask of one another. A node alone has
+// only a status.
+func (s *slots) fillCluster(n *Node, p *parts) {
+	if p.cluster == nil {
+		s.clusterStatus.Set(n.aloneStatus(p))
+		none := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			server.WriteError(w, http.StatusNotFound, "this node has no cluster: set CLUSTER_NODES or CLUSTER_ENABLED")
+		})
+		for _, slot := range []*server.Slot{s.join, s.gossip, s.replicate, s.internal} {
+			slot.Set(none)
+		}
+		return
+	}
+	s.clusterStatus.Set(p.cluster.StatusHandler())
+	s.join.Set(n.guarded(p.cluster.MessageHandler(true)))
+	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
+	s.replicate.Set(n.guarded(p.cluster.ReplicateHandler()))
+	s.internal.Set(p.cluster.Connect())
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-kit/log"
 
+	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/ingest"
 	insert "github.com/count-db/count/ingest/rest"
@@ -28,6 +29,7 @@ import (
 // parts are what a running node consists of.
 type parts struct {
 	db          *engine.DB
+	cluster     *cluster.Cluster // nil: the node is alone
 	pipeline    *ingest.Pipeline
 	queries     *promql.Engine
 	insert      http.Handler
@@ -50,11 +52,16 @@ func (n *Node) open() (*parts, error) {
 	return p, nil
 }
 
-// connect builds what stands on the storage: the write path, then the queries,
-// then Prometheus's protocols over both.
+// connect builds what stands on the storage: the cluster, the write path, the
+// queries, and Prometheus's protocols over both.
 func (n *Node) connect(p *parts) error {
 	if err := n.registry.Register(newStorageCollector(p.db)); err != nil {
 		return fmt.Errorf("register the metrics of the storage: %w", err)
+	}
+	if n.clustered() {
+		if err := n.connectCluster(p); err != nil {
+			return err
+		}
 	}
 	if err := n.connectWrites(p); err != nil {
 		return err
@@ -67,7 +74,7 @@ func (n *Node) connectWrites(p *parts) error {
 	limits := admission.Limits{MaxLabels: cfg.MaxLabelsPerSeries, MaxNameBytes: cfg.MaxLabelNameLength, MaxValueBytes: cfg.MaxLabelValueLength}
 	cache := seriescache.New(seriescache.Options{Alive: p.db.Registry().Exists})
 	var err error
-	p.pipeline, err = ingest.New(&localAppender{db: p.db}, ingest.Options{
+	p.pipeline, err = ingest.New(p.appender(), ingest.Options{
 		MaxFuture:        max(cfg.MaxFuture, time.Millisecond), // 0 there means the default
 		Retention:        cfg.Retention,
 		MaxInFlightBytes: n.inFlightBytes(),
@@ -108,17 +115,20 @@ func (n *Node) connectReads(p *parts) error {
 	if err != nil {
 		return fmt.Errorf("build the query engine: %w", err)
 	}
-	store := &localStore{db: p.db}
+	local := &localStore{db: p.db}
+	store, admin := promql.Store(local), administration(&localAdmin{db: p.db, fs: n.fs})
+	if p.cluster != nil {
+		store, admin = &clusterStore{p.cluster}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
+	}
 	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
 		MaxSamples: int64(cfg.QueryMaxSamples), Timeout: cfg.QueryTimeout, MaxBody: cfg.MaxBodySize,
 		Acquire: p.queries.AcquireQuerySlot,
 		StatusOf: func(err error) (int, bool) {
 			return http.StatusServiceUnavailable, unavailable(err)
 		},
-		Internal: &rest.Internal{Local: store, NodeID: int(cfg.NodeID)},
+		Internal: &rest.Internal{Local: local, NodeID: int(cfg.NodeID), Allow: n.fromCluster},
 	})
 	queryable := prom.New(store)
-	admin := &localAdmin{db: p.db, fs: n.fs}
 	p.api, err = apiv1.New(apiv1.Deps{
 		Engine: p.queries, Parser: p.queries.Parser(), Queryable: queryable, Exemplars: queryable, Appendable: p.appendable,
 		Metadata: admin, Admin: admin,
@@ -136,6 +146,12 @@ func (n *Node) connectReads(p *parts) error {
 	return nil
 }
 
+// administration is what the HTTP API needs beside queries.
+type administration interface {
+	apiv1.Admin
+	apiv1.MetadataReader
+}
+
 // part returns the logger of a part.
 func (n *Node) part(name string) log.Logger { return log.With(n.opts.Logger, "part", name) }
 
@@ -144,6 +160,7 @@ func (n *Node) engineOptions() engine.Options {
 	cfg := n.opts.Config
 	o := engine.Options{
 		Logger:         n.part("engine"),
+		Versions:       n.clustered(),
 		FlushInterval:  cfg.FlushInterval,
 		SyncInterval:   cfg.WALSyncInterval,
 		BufferBytes:    cfg.MemoryBuffer.Bytes,
@@ -201,6 +218,11 @@ func (p *parts) close() error {
 	if p.queries != nil {
 		errs = append(errs, p.queries.Close())
 	}
+	if p.cluster != nil {
+		if err := p.cluster.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the cluster: %w", err))
+		}
+	}
 	if err := p.db.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close the storage: %w", err))
 	}
@@ -212,12 +234,18 @@ func (p *parts) whyNotReady() string {
 	if err := p.db.Failed(); err != nil {
 		return err.Error()
 	}
+	if p.cluster != nil {
+		return clusterNotReady(p.cluster)
+	}
 	return ""
 }
 
 // describe adds to /health what the parts know.
 func (p *parts) describe(h *server.Health) {
 	h.Series = p.db.Stats().Series
+	if p.cluster != nil {
+		describeCluster(p.cluster, h)
+	}
 }
 
 // atConsistency hands the consistency that a read asks for to the storage

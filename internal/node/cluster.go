@@ -1,0 +1,34 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/ingest"
+	"github.com/count-db/count/internal/model"
+)
+
+// clustered says whether the node keeps versions and speaks to others.
+func (n *Node) clustered() bool { return n.opts.Config.ClusterEnabled }
+
+// appender is the write path below the pipeline.
+func (p *parts) appender() ingest.Appender {
+	if p.cluster == nil {
+		return &localAppender{db: p.db}
+	}
+	return clusterAppender{p.cluster}
+}
+
+// clusterAppender writes through the cluster.
+type clusterAppender struct{ c *cluster.Cluster }
+
+// Append implements ingest.Appender.
+func (a clusterAppender) Append(ctx context.Context, b *model.Batch) error {
+	err := a.c.Append(ctx, b)
+	if errors.Is(err, cluster.ErrUnknownSeries) {
+		return admissionError(registry.ErrUnknownRef)
+	}
+	return err
+}

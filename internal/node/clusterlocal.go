@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/engine"
+	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/engine/version"
+	"github.com/count-db/count/internal/model"
+)
+
+// clusterLocal shows this node's storage to the cluster.
+type clusterLocal struct{ db *engine.DB }
+
+var _ cluster.Local = clusterLocal{}
+
+// Intern implements cluster.Local.
+func (l clusterLocal) Intern(ls labels.Labels) (model.Ref, error) { return interner(l).Intern(ls) }
+
+// Labels implements cluster.Local.
+func (l clusterLocal) Labels(ref model.Ref) labels.Labels { return l.db.Labels(ref) }
+
+// Append implements cluster.Local.
+func (l clusterLocal) Append(ctx context.Context, b *model.Batch, fresh bool) (transport.AppendReply, error) {
+	result, err := l.db.Append(ctx, b, engine.AppendOptions{Fresh: fresh})
+	if errors.Is(err, registry.ErrUnknownRef) {
+		return transport.AppendReply{}, fmt.Errorf("%w: %w", cluster.ErrUnknownSeries, err)
+	}
+	return transport.AppendReply{Stale: result.Stale, Highest: result.Highest}, admissionError(err)
+}
+
+// Delete implements cluster.Local.
+func (l clusterLocal) Delete(ctx context.Context, t model.Tombstone) error {
+	return l.db.Delete(ctx, t)
+}
+
+// RaiseVersions implements cluster.Local.
+func (l clusterLocal) RaiseVersions(v model.Version) { l.db.RaiseVersions(v) }
+
+// Select implements cluster.Local.
+func (l clusterLocal) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (cluster.Selection, error) {
+	sel, err := l.db.Select(ctx, mint, maxt, ms...)
+	if err != nil {
+		return nil, fmt.Errorf("select series: %w", err)
+	}
+	return sel.WithVersions(), nil
+}
+
+// Tombstones implements cluster.Local.
+func (l clusterLocal) Tombstones(mint, maxt int64) []model.Tombstone {
+	return l.db.Tombstones(mint, maxt)
+}
+
+// LabelNames implements cluster.Local.
+func (l clusterLocal) LabelNames(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, error) {
+	return l.db.LabelNames(ctx, mint, maxt, limit, ms...)
+}
+
+// LabelValues implements cluster.Local.
+func (l clusterLocal) LabelValues(ctx context.Context, name string, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, error) {
+	return l.db.LabelValues(ctx, name, mint, maxt, limit, ms...)
+}
+
+// Exemplars implements cluster.Local.
+func (l clusterLocal) Exemplars(ctx context.Context, mint, maxt int64, sets ...[]*labels.Matcher) ([]cluster.ExemplarSeries, error) {
+	found, err := l.db.Exemplars(ctx, mint, maxt, sets...)
+	if err != nil {
+		return nil, fmt.Errorf("read exemplars: %w", err)
+	}
+	out := make([]cluster.ExemplarSeries, 0, len(found))
+	for _, f := range found {
+		out = append(out, cluster.ExemplarSeries(f))
+	}
+	return out, nil
+}
+
+// Metadata implements cluster.Local.
+func (l clusterLocal) Metadata(family string, limit int) []model.Metadata {
+	return l.db.Metadata(family, limit)
+}
+
+// compareHistograms is the engine's order of histograms of equal versions.
+func compareHistograms(a, b *model.HistogramPoint) int {
+	return version.Compare(version.OfHistogram(a), version.OfHistogram(b))
+}

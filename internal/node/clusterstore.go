@@ -1,0 +1,100 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/cluster/quorum"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/promql"
+)
+
+// clusterStore shows the whole cluster's data to the queries.
+type clusterStore struct{ cluster *cluster.Cluster }
+
+var _ promql.Store = (*clusterStore)(nil)
+
+// atLevel says to the cluster what the request says of consistency.
+func atLevel(ctx context.Context) context.Context {
+	switch promql.ConsistencyFrom(ctx) {
+	case promql.One:
+		return quorum.WithLevel(ctx, quorum.One)
+	case promql.All:
+		return quorum.WithLevel(ctx, quorum.All)
+	}
+	return ctx
+}
+
+// Select implements promql.Store.
+func (s *clusterStore) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (promql.SeriesSet, error) {
+	set, err := s.cluster.Select(atLevel(ctx), mint, maxt, ms...)
+	if err != nil {
+		return nil, fmt.Errorf("ask the cluster for series: %w", err)
+	}
+	return clusterSet{set}, nil
+}
+
+// LabelNames implements promql.Store.
+func (s *clusterStore) LabelNames(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, promql.Warnings, error) {
+	names, warnings, err := s.cluster.LabelNames(atLevel(ctx), mint, maxt, limit, ms...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask the cluster for label names: %w", err)
+	}
+	return names, warnings, nil
+}
+
+// LabelValues implements promql.Store.
+func (s *clusterStore) LabelValues(ctx context.Context, name string, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, promql.Warnings, error) {
+	values, warnings, err := s.cluster.LabelValues(atLevel(ctx), name, mint, maxt, limit, ms...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask the cluster for values of label %s: %w", name, err)
+	}
+	return values, warnings, nil
+}
+
+// Exemplars implements promql.Store.
+func (s *clusterStore) Exemplars(ctx context.Context, mint, maxt int64, sets ...[]*labels.Matcher) ([]promql.ExemplarSeries, promql.Warnings, error) {
+	found, warnings, err := s.cluster.Exemplars(atLevel(ctx), mint, maxt, sets...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask the cluster for exemplars: %w", err)
+	}
+	out := make([]promql.ExemplarSeries, 0, len(found))
+	for _, f := range found {
+		out = append(out, promql.ExemplarSeries(f))
+	}
+	return out, warnings, nil
+}
+
+// clusterSet is an answer of the cluster as a set of series.
+type clusterSet struct{ *cluster.Set }
+
+// At implements promql.SeriesSet.
+func (s clusterSet) At() promql.Series { return s.Set.At() }
+
+// Warnings implements promql.SeriesSet.
+func (s clusterSet) Warnings() promql.Warnings { return s.Set.Warnings() }
+
+// clusterAdmin are the administrative operations on a cluster: deletes are the
+// cluster's, all else is this node's.
+type clusterAdmin struct {
+	localAdmin
+	cluster *cluster.Cluster
+}
+
+// Delete implements apiv1.Admin.
+func (a *clusterAdmin) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
+	return a.cluster.Delete(ctx, model.Tombstone{MinT: mint, MaxT: maxt, Matchers: ms})
+}
+
+// Metadata implements apiv1.MetadataReader. Its answer has no place for
+// warnings.
+func (a *clusterAdmin) Metadata(ctx context.Context, family string, limit int) ([]model.Metadata, error) {
+	all, _, err := a.cluster.Metadata(ctx, family, limit)
+	if err != nil {
+		return nil, fmt.Errorf("ask the cluster for metadata: %w", err)
+	}
+	return all, nil
+}

@@ -1,0 +1,139 @@
+package node
+
+import (
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/server"
+)
+
+// connectCluster makes this node a part of its cluster. Start does the rest.
+func (n *Node) connectCluster(p *parts) error {
+	cfg := n.opts.Config
+	identity := p.db.Identity()
+	var err error
+	p.cluster, err = cluster.New(clusterLocal{p.db}, p.db.Clock(), cluster.Options{
+		Node: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, Address: n.advertised(), Seeds: cfg.ClusterNodes, Zone: cfg.Zone,
+		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version,
+		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
+		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
+		MaxSamples: cfg.QueryMaxSamples,
+		Rule:       compareHistograms,
+		FS:         n.fs, Dir: filepath.Join(cfg.DataDir, "cluster"),
+		Logger: n.part("cluster"), Metrics: n.registry,
+		DataSize: func() int64 { return p.db.Stats().FileBytes },
+	})
+	if err != nil {
+		return fmt.Errorf("build the node's part of the cluster: %w", err)
+	}
+	return nil
+}
+
+// advertised is the address at which the others reach this node.
+func (n *Node) advertised() string {
+	cfg := n.opts.Config
+	if cfg.AdvertiseAddress != "" {
+		return cfg.AdvertiseAddress
+	}
+	host, _, err := net.SplitHostPort(cfg.BindAddress)
+	_, port, portErr := net.SplitHostPort(n.Address())
+	if err != nil || portErr != nil {
+		return n.Address()
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = n.opts.Place.Hostname
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// errNotFromCluster answers who does not know the secret.
+var errNotFromCluster = errors.New("this path is for the nodes of the cluster: the header Authorization must be \"Bearer\" and the secret of CLUSTER_SECRET")
+
+// fromCluster reports whether a request may come from the cluster's own side:
+// any may, as long as no secret is set.
+func (n *Node) fromCluster(r *http.Request) error {
+	secret := n.opts.Config.ClusterSecret
+	if secret == "" {
+		return nil
+	}
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(secret)) != 1 {
+		return errNotFromCluster
+	}
+	return nil
+}
+
+// guarded lets only the cluster's own side through.
+func (n *Node) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := n.fromCluster(r); err != nil {
+			server.WriteError(w, http.StatusForbidden, err.Error())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// clusterNotReady says why the cluster is not ready for requests, "" when it
+// is.
+func clusterNotReady(c *cluster.Cluster) string {
+	h := c.Health()
+	switch {
+	case !h.Founded && len(h.Problems) > 0:
+		return h.Problems[0]
+	case !h.Founded:
+		return cluster.ErrNotFounded.Error()
+	case h.Joining:
+		return "the node is joining the cluster"
+	case !h.Settled:
+		return "no majority of the cluster was heard yet"
+	}
+	return ""
+}
+
+// describeCluster adds to /health what the cluster knows.
+func describeCluster(c *cluster.Cluster, h *server.Health) {
+	seen := c.Health()
+	h.ClusterSize = max(seen.Size, 1)
+	h.Reasons = append(h.Reasons, seen.Problems...)
+	if len(seen.Problems) > 0 && h.Status == server.Healthy {
+		h.Status = server.Degraded
+	}
+	switch {
+	case seen.Founded && !seen.Majority:
+		h.Status = server.Unhealthy
+		h.Reasons = append(h.Reasons, cluster.ErrMinority.Error())
+	case seen.Refill != "":
+		h.Status = server.Unhealthy
+		h.Reasons = append(h.Reasons, "refilling: "+seen.Refill)
+	}
+	status := c.Status()
+	h.Cluster = map[string]any{"name": status.Cluster, "ring": status.Ring, "members": len(status.Nodes), "majority": status.Majority, "write_quorum": status.WriteQuorum}
+}
+
+// aloneStatus is what GET /cluster/status answers on a node without a cluster.
+func (n *Node) aloneStatus(p *parts) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		cfg := n.opts.Config
+		server.WriteJSON(w, http.StatusOK, cluster.Status{
+			NodeID: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, ReplicationFactor: 1, WriteQuorum: 1, Majority: true,
+			Nodes: []cluster.NodeStatus{{
+				NodeRecord: membership.NodeRecord{
+					ID: ring.NodeID(cfg.NodeID), Address: n.advertised(), Status: membership.Active,
+					LastSeen: time.Now().UnixMilli(), Version: n.opts.Build.Version, DataSize: p.db.Stats().FileBytes,
+				},
+				Zone: cfg.Zone, Member: true, InSight: true,
+			}},
+		})
+	})
+}
