@@ -122,8 +122,9 @@ func (h *Handler) exact(ctx context.Context, out *response, q query, ls labels.L
 			series = selected{sel: sel, i: i}
 		}
 	} else {
-		for series == nil && set.Next() {
-			if s := set.At(); labels.Equal(s.Labels(), ls) {
+		// To the end, because only there the warnings are complete.
+		for set.Next() {
+			if s := set.At(); series == nil && labels.Equal(s.Labels(), ls) {
 				series = s
 			}
 		}
