@@ -10,7 +10,8 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/count-db/count/engine/buffer"
+	"github.com/count-db/count/engine/file"
+	"github.com/count-db/count/engine/manifest"
 	"github.com/count-db/count/engine/plan"
 	"github.com/count-db/count/engine/registry"
 	"github.com/count-db/count/engine/version"
@@ -41,17 +42,23 @@ type DB struct {
 	// epoch is held shared while a batch goes into log and buffer, and alone
 	// while the buffer is frozen and the log cut: both see the same batches.
 	epoch  sync.RWMutex
-	active *buffer.Buffer // guarded by epoch
+	active *epochBuffer // guarded by epoch
 	// epochStart is when the first sample came since the last freeze, ms; 0 = none
 	// came.
 	epochStart atomic.Int64
 
 	// install guards the change of the live set: manifest, tombstones and view.
-	install sync.Mutex
-	views   viewHolder
+	install  sync.Mutex
+	manifest *manifest.Manifest
+	views    viewHolder
+	// columnCache holds decoded timestamps of data files.
+	columnCache *file.Cache
 
 	maintenance sync.Mutex
+	coldMarked  bool   // series are marked for eviction; guarded by maintenance
+	coldSince   uint64 // flushes when they were
 	flushing    sync.Mutex
+	frozen      *frozenEpoch  // a flush that is under way or failed; guarded by flushing
 	epochs      atomic.Uint32 // buffers made so far
 	background  background
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+
+	"github.com/count-db/count/engine/plan"
 )
 
 // Window is the length of the windows that data is sealed in.
@@ -70,6 +72,9 @@ type Options struct {
 	// NoBackground leaves flushing, sealing and retention to explicit calls of
 	// Flush and Maintain: tests stay deterministic.
 	NoBackground bool
+
+	// limits of merging and sealing; nil = plan.Default(). Tests make them small.
+	limits *plan.Limits
 }
 
 const (
@@ -124,6 +129,10 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.SealDelay, defaultSealDelay)
 	orDefault(&o.MaxExemplars, defaultMaxExemplars)
 	orDefault(&o.MaxMetadata, defaultMaxMetadata)
+	if o.limits == nil {
+		limits := plan.Default()
+		o.limits = &limits
+	}
 	return o, errors.Join(errs...)
 }
 

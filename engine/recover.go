@@ -10,7 +10,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/count-db/count/engine/buffer"
-	"github.com/count-db/count/engine/plan"
+	"github.com/count-db/count/engine/file"
 	"github.com/count-db/count/engine/registry"
 	"github.com/count-db/count/engine/version"
 	"github.com/count-db/count/engine/wal"
@@ -20,12 +20,14 @@ import (
 
 // Names in a data directory.
 const (
-	lockName     = "LOCK"
-	registryName = "registry"
-	logDir       = "wal"
-	filesDir     = "files"
-	quarantine   = "quarantine"
+	lockName      = "LOCK"
+	registryName  = "registry"
+	logDir        = "wal"
+	quarantineDir = "quarantine"
 )
+
+// columnCacheBytes bounds the decoded timestamps kept of data files.
+const columnCacheBytes = 16 << 20
 
 // Open opens the data directory dir, made when missing, and locks it: manifest,
 // files, registry, then the log is replayed into the buffer. Damage is cut,
@@ -36,8 +38,9 @@ func Open(fsys vfs.FS, dir string, opts Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		fs: fsys, dir: dir, opts: opts, limits: plan.Default(), scratch: newScratchPool(),
+		fs: fsys, dir: dir, opts: opts, limits: *opts.limits, scratch: newScratchPool(),
 		metadata: newMetadataStore(opts.MaxMetadata), exemplars: newExemplarRing(opts.MaxExemplars),
+		columnCache: file.NewCache(columnCacheBytes),
 	}
 	db.limits.SealDelay = opts.SealDelay.Milliseconds()
 	db.background.init()
@@ -86,21 +89,39 @@ func (db *DB) open() error {
 	if first.tombs, err = readTombstones(db.fs, db.dir); err != nil {
 		return err
 	}
-	highest := model.Version(0)
-	for i := range first.tombs {
-		highest = max(highest, first.tombs[i].Version)
-	}
-	db.clock = version.NewClock(db.opts.Now, highest)
-	db.active = db.newBuffer()
-	if err := db.replayLog(); err != nil {
+	if first.files, err = db.openFiles(); err != nil {
 		return err
 	}
+	db.startClock(first)
+	db.active = db.newBuffer()
 	first.active = db.active
-	if err := db.views.set(first); err != nil {
+	if err := db.views.replace(first, nil); err != nil {
+		return err
+	}
+	if err := db.replayLog(); err != nil {
 		return err
 	}
 	db.log, err = wal.Open(db.fs, filepath.Join(db.dir, logDir), db.logOptions())
 	return err
+}
+
+// startClock makes the clock start above every version that is stored (V1),
+// and IDs of new files above every delete's number.
+func (db *DB) startClock(v *view) {
+	highest := db.manifest.State().Mark
+	for _, f := range v.files {
+		highest = max(highest, f.MaxVersion)
+	}
+	for i := range v.tombs {
+		highest = max(highest, v.tombs[i].Version)
+		for db.manifest.NewID() < v.tombs[i].seq {
+			continue // IDs that only a delete took are not in the manifest
+		}
+	}
+	db.clock = version.NewClock(db.opts.Now, highest)
+	if db.opts.Versions {
+		db.registry.RaiseVersionFloor(highest)
+	}
 }
 
 func (db *DB) openRegistry() error {
@@ -119,20 +140,38 @@ func (db *DB) openRegistry() error {
 	return nil
 }
 
+// The log is cut in whole segments, so they are a part of what it may hold.
+const (
+	segmentsPerLog = 8
+	minSegment     = 64 << 10 // bytes
+)
+
 func (db *DB) logOptions() wal.Options {
-	return wal.Options{Sync: wal.SyncPolicy(db.opts.Sync), Interval: db.opts.SyncInterval}
+	return wal.Options{
+		Sync: wal.SyncPolicy(db.opts.Sync), Interval: db.opts.SyncInterval,
+		SegmentBytes: max(minSegment, db.opts.LogBytes/segmentsPerLog),
+		From:         wal.Position(db.manifest.State().LogFrom),
+	}
 }
 
 // newBuffer returns the buffer of the next flush epoch.
-func (db *DB) newBuffer() *buffer.Buffer {
-	return buffer.New(buffer.Options{Versions: db.opts.Versions, Opened: db.registry.MarkPresent, Epoch: db.epochs.Add(1)})
+func (db *DB) newBuffer() *epochBuffer {
+	windows := newWindowSet()
+	return &epochBuffer{windows: windows, Buffer: buffer.New(buffer.Options{
+		Versions: db.opts.Versions,
+		Epoch:    db.epochs.Add(1),
+		Opened: func(ref model.Ref, window int64) {
+			windows.add(window)
+			db.registry.MarkPresent(ref, window)
+		},
+	})}
 }
 
 // replayLog applies what is in no file yet.
 func (db *DB) replayLog() error {
 	start := time.Now()
 	r := replayer{db: db, moved: map[model.Ref]model.Ref{}}
-	report, err := wal.Replay(db.fs, filepath.Join(db.dir, logDir), 0, r.record)
+	report, err := wal.Replay(db.fs, filepath.Join(db.dir, logDir), wal.Position(db.manifest.State().LogFrom), r.record)
 	if err != nil {
 		return fmt.Errorf("replay the log: %w", err)
 	}

@@ -3,12 +3,14 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/engine/buffer"
+	"github.com/count-db/count/engine/column"
 	"github.com/count-db/count/internal/model"
 )
 
@@ -18,10 +20,19 @@ import (
 type Selection struct {
 	db       *DB
 	view     *view
-	refs     []model.Ref
+	series   []selected
+	files    []*liveFile // those in the range whose series have references
+	days     []dayPart
 	versions bool
 	scratch  sync.Pool // of *readScratch
 	closed   atomic.Bool
+}
+
+// selected is one series of a selection.
+type selected struct {
+	ref model.Ref // 0 when only day files name it
+	// labels are set for series that the registry does not know.
+	labels labels.Labels
 }
 
 // Select returns the series that all matchers match and that may have samples
@@ -36,9 +47,69 @@ func (db *DB) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 	}
 	s := &Selection{db: db, view: v}
 	s.scratch.New = func() any { return &readScratch{merger: merger{versioned: db.opts.Versions}} }
-	s.refs = db.registry.FilterPresent(db.registry.Select(ms...), buffer.WindowOf(mint), buffer.WindowOf(maxt))
-	db.registry.SortByLabels(s.refs)
+	for _, f := range v.files {
+		if !f.overlaps(mint, maxt) {
+			continue
+		}
+		if f.day == nil {
+			s.files = append(s.files, f)
+			continue
+		}
+		s.days = append(s.days, dayPart{file: f})
+	}
+	refs := db.presentIn(s.files, db.registry.Select(ms...), mint, maxt)
+	if err := s.fill(refs, ms); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("select series: %w", err)
+	}
 	return s, nil
+}
+
+// presentIn keeps, in place, the series that may have samples in the range, in
+// memory or in files.
+func (db *DB) presentIn(files []*liveFile, refs []model.Ref, mint, maxt int64) []model.Ref {
+	from, to := buffer.WindowOf(mint), buffer.WindowOf(maxt)
+	var broad []*liveFile
+	for _, f := range files {
+		if f.isBroad() && f.overlaps(mint, maxt) {
+			broad = append(broad, f)
+		}
+	}
+	if len(broad) == 0 {
+		return db.registry.FilterPresent(refs, from, to)
+	}
+	return slices.DeleteFunc(refs, func(ref model.Ref) bool {
+		if db.registry.Present(ref, from, to) {
+			return false
+		}
+		return !slices.ContainsFunc(broad, func(f *liveFile) bool {
+			_, ok := f.reader.Find(ref)
+			return ok
+		})
+	})
+}
+
+// fill makes the list of series: those of the registry and those of the days.
+func (s *Selection) fill(refs []model.Ref, ms []*labels.Matcher) error {
+	if len(s.days) == 0 {
+		s.db.registry.SortByLabels(refs)
+		s.series = make([]selected, len(refs))
+		for i, ref := range refs {
+			s.series[i].ref = ref
+		}
+		return nil
+	}
+	u := dayUnion{db: s.db, refs: refs}
+	for i := range s.days {
+		if err := u.add(&s.days[i], ms); err != nil {
+			return err
+		}
+	}
+	s.series = u.series()
+	for i := range s.days {
+		u.place(&s.days[i])
+	}
+	return nil
 }
 
 // WithVersions makes Read fill Columns.Ver, where the storage keeps versions.
@@ -48,16 +119,26 @@ func (s *Selection) WithVersions() *Selection {
 }
 
 // Len returns the number of series.
-func (s *Selection) Len() int { return len(s.refs) }
+func (s *Selection) Len() int { return len(s.series) }
 
 // Ref returns the reference of series i; 0 when only an old file names it.
-func (s *Selection) Ref(i int) model.Ref { return s.refs[i] }
+func (s *Selection) Ref(i int) model.Ref { return s.series[i].ref }
 
 // ID returns the id of series i.
-func (s *Selection) ID(i int) model.SeriesID { return s.db.registry.ID(s.refs[i]) }
+func (s *Selection) ID(i int) model.SeriesID {
+	if ref := s.series[i].ref; ref != 0 {
+		return s.db.registry.ID(ref)
+	}
+	return model.SeriesIDOf(s.series[i].labels)
+}
 
 // Labels returns the labels of series i.
-func (s *Selection) Labels(i int) labels.Labels { return s.db.registry.Labels(s.refs[i]) }
+func (s *Selection) Labels(i int) labels.Labels {
+	if ref := s.series[i].ref; ref != 0 {
+		return s.db.registry.Labels(ref)
+	}
+	return s.series[i].labels
+}
 
 // Close releases the snapshot. Closing again does nothing.
 func (s *Selection) Close() {
@@ -79,15 +160,17 @@ func (s *Selection) Read(i int, mint, maxt int64, dst *model.Columns) error {
 	}
 	sc := s.scratch.Get().(*readScratch)
 	defer func() {
-		sc.spans = sc.spans[:0]
+		sc.release()
 		s.scratch.Put(sc)
 	}()
-	ref := s.refs[i]
 	if len(s.view.tombs) > 0 {
 		sc.spans = spansOf(sc.spans, s.view.tombs, s.Labels(i), mint, maxt)
 	}
-	if err := s.read(sc, ref, mint, maxt, dst); err != nil {
+	if err := s.read(sc, i, mint, maxt, dst); err != nil {
 		return fmt.Errorf("read %s: %w", s.Labels(i), err)
+	}
+	if len(dst.Hist) > 0 {
+		column.DeriveHints(dst.Hist)
 	}
 	if !s.versions {
 		dst.Ver = dst.Ver[:0]
@@ -95,13 +178,32 @@ func (s *Selection) Read(i int, mint, maxt int64, dst *model.Columns) error {
 	return nil
 }
 
-func (s *Selection) read(sc *readScratch, ref model.Ref, mint, maxt int64, dst *model.Columns) error {
+// read merges the parts of the view, in the order of arrival.
+func (s *Selection) read(sc *readScratch, i int, mint, maxt int64, dst *model.Columns) error {
+	for k := range s.days {
+		d := &s.days[k]
+		if n := d.at[i]; n >= 0 && d.file.overlaps(mint, maxt) {
+			if err := sc.gatherFrom(d.file, int(n), mint, maxt); err != nil {
+				return err
+			}
+		}
+	}
+	ref := s.series[i].ref
+	if ref == 0 {
+		return sc.readRuns(s.db.opts.Versions, mint, maxt, dst)
+	}
+	if err := sc.gather(s.files, ref, mint, maxt); err != nil {
+		return err
+	}
+	if err := sc.readRuns(s.db.opts.Versions, mint, maxt, dst); err != nil {
+		return err
+	}
 	if s.view.frozen != nil {
 		if err := s.addBuffer(sc, s.view.frozen.Buffer, ref, mint, maxt, dst); err != nil {
 			return err
 		}
 	}
-	return s.addBuffer(sc, s.view.active, ref, mint, maxt, dst)
+	return s.addBuffer(sc, s.view.active.Buffer, ref, mint, maxt, dst)
 }
 
 // addBuffer merges what a buffer holds of a series into dst.

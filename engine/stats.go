@@ -3,6 +3,8 @@ package engine
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/count-db/count/engine/manifest"
 )
 
 // Stats are counters (since the DB was opened) and gauges of a DB.
@@ -78,4 +80,60 @@ type counters struct {
 	merges, mergedBytes, sealed, sealedBytes atomic.Uint64
 	days, deletes, dropped                   atomic.Uint64
 	lastFlush, lastSeal                      atomic.Int64 // ns
+}
+
+// Stats returns counters and gauges.
+func (db *DB) Stats() Stats {
+	c := &db.counters
+	out := Stats{
+		Series: db.registry.Len(), Exemplars: db.exemplars.len(), QuarantinedFile: db.quarantined(), Failed: db.Failed() != nil,
+		AppendedSamples: c.samples.Load(), AppendedBatches: c.batches.Load(), OutOfOrder: c.late.Load(), Overloaded: c.overloaded.Load(),
+		Flushes: c.flushes.Load(), FlushFailures: c.flushFailures.Load(), FlushedBytes: c.flushedBytes.Load(),
+		Merges: c.merges.Load(), MergedBytes: c.mergedBytes.Load(), SealedWindows: c.sealed.Load(), SealedBytes: c.sealedBytes.Load(),
+		DaysBuilt: c.days.Load(), Deletes: c.deletes.Load(), DroppedFiles: c.dropped.Load(),
+		LastFlush: time.Duration(c.lastFlush.Load()), LastSeal: time.Duration(c.lastSeal.Load()), Replay: db.replay,
+	}
+	l := db.log.Stats()
+	out.LogBytes, out.LogSegments, out.LogSyncs, out.LogAppendedBytes = l.Bytes, l.Segments, l.Syncs, l.Appended
+	if free, _, err := db.fs.DiskUsage(db.dir); err == nil {
+		out.DiskFree = free
+	}
+	v := db.views.acquire()
+	if v == nil {
+		return out
+	}
+	v.addTo(&out)
+	if err := db.views.release(v); err != nil {
+		db.warn("close files that nothing reads any more", err)
+	}
+	return out
+}
+
+// addTo adds what the parts of a view hold.
+func (v *view) addTo(out *Stats) {
+	out.Tombstones = len(v.tombs)
+	for _, b := range []*epochBuffer{v.frozen, v.active} {
+		if b != nil {
+			out.BufferSamples += b.Samples()
+			out.BufferBytes += b.Bytes()
+		}
+	}
+	for i, f := range v.files {
+		switch f.Kind {
+		case manifest.Wide:
+			out.WideFiles++
+		case manifest.Sealed:
+			out.SealedFiles++
+		default:
+			out.DayFiles++
+		}
+		out.FileBytes += f.Bytes
+		out.FileSamples += f.Samples
+		if i == 0 || f.MinT < out.MinTime {
+			out.MinTime = f.MinT
+		}
+		if i == 0 || f.MaxT > out.MaxTime {
+			out.MaxTime = f.MaxT
+		}
+	}
 }

@@ -3,8 +3,6 @@ package engine
 import (
 	"slices"
 	"sync"
-
-	"github.com/count-db/count/engine/buffer"
 )
 
 // view is one atomic snapshot of what readers see (E4): it does not change, but
@@ -12,8 +10,8 @@ import (
 // files, frozen, active.
 type view struct {
 	files  []*liveFile
-	frozen *buffer.Frozen // nil when no flush is under way
-	active *buffer.Buffer
+	frozen *epochBuffer // nil when no flush is under way
+	active *epochBuffer
 	tombs  []tombstone
 
 	refs int // readers, and one for being the current view; guarded by viewHolder.mu
@@ -59,12 +57,16 @@ func (h *viewHolder) releaseLocked(v *view) (gone []*fileHandle) {
 	return gone
 }
 
-// set makes next the current view. The caller holds DB.install.
-func (h *viewHolder) set(next *view) error {
+// replace makes next the current view; the files of removed are gone from disk
+// when nobody reads them any more. The caller holds DB.install.
+func (h *viewHolder) replace(next *view, removed []*fileHandle) error {
 	h.mu.Lock()
 	next.refs = 1
 	for _, f := range next.files {
 		f.refs++
+	}
+	for _, f := range removed {
+		f.removed = true
 	}
 	gone := h.releaseLocked(h.current)
 	h.current = next

@@ -21,7 +21,7 @@ type windowState struct {
 	wideSamples   int64
 	wideFiles     int
 	born          int64 // newest wide data
-	sealed        uint64
+	sealed        []uint64
 	sealedSamples int64
 }
 
@@ -59,7 +59,8 @@ func (p *picture) add(f File, part Part) {
 		d.wideSamples += part.Samples
 		d.born = max(d.born, f.Born)
 	case Sealed:
-		w.sealed, w.sealedSamples = f.ID, part.Samples
+		w.sealed = append(w.sealed, f.ID)
+		w.sealedSamples += part.Samples
 		d.sealed = append(d.sealed, f.ID)
 	case Day:
 		d.file, d.hasFile = f.ID, true
@@ -118,9 +119,7 @@ func (p *picture) recent(n int64) bool { return (n+1)*p.Window+p.Recent > p.now 
 
 func (p *picture) sealJob(n int64) Job {
 	job := Job{Kind: Seal, Window: n}
-	if w := p.windows[n]; w.sealed != 0 {
-		job.Inputs = append(job.Inputs, w.sealed)
-	}
+	job.Inputs = append(job.Inputs, p.windows[n].sealed...)
 	for i := range p.wide {
 		if _, ok := p.wide[i].part(n); ok {
 			job.Inputs = append(job.Inputs, p.wide[i].ID)

@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/engine/day"
+	"github.com/count-db/count/engine/file"
+	"github.com/count-db/count/engine/manifest"
+	"github.com/count-db/count/internal/model"
+)
+
+// buildDay joins the sealed windows of a day, and the day file there is, into
+// one day file. Bytes are copied, so deletes that the inputs do not know yet
+// are worked into them first.
+func (db *DB) buildDay(v *view, inputs []*liveFile, number int64) error {
+	for _, in := range inputs {
+		if touched := in.windowsCutBy(v.tombs); len(touched) > 0 {
+			return db.cleanFile(v, in, touched[0])
+		}
+	}
+	start := time.Now()
+	f := db.describe(manifest.Day, inputs)
+	sources := make([]day.Source, len(inputs))
+	for i, in := range inputs {
+		sources[i] = db.daySource(in)
+	}
+	info, err := day.Create(db.fs, db.manifest.Path(f.Kind, f.ID), sources, db.combineParts)
+	if err != nil {
+		return fmt.Errorf("build day %d: %w", number, err)
+	}
+	added, err := db.openCreated(f, info)
+	if err != nil {
+		return fmt.Errorf("build day %d: %w", number, err)
+	}
+	e := edit{add: added}
+	for _, in := range inputs {
+		e.remove = append(e.remove, in.ID)
+	}
+	if err := db.applyEdit(e); err != nil {
+		return err
+	}
+	db.counters.days.Add(1)
+	level.Debug(db.opts.Logger).Log("msg", "built day", "day", number, "file", f.ID, "samples", info.Samples, "bytes", info.Bytes, "took", time.Since(start))
+	return nil
+}
+
+// daySource offers a sealed file or a day file to the building of a day.
+func (db *DB) daySource(in *liveFile) day.Source {
+	return day.Source{
+		File: in.reader,
+		Labels: func(i int) (labels.Labels, error) {
+			if in.day != nil {
+				return in.day.Labels(i)
+			}
+			return db.registry.Labels(in.reader.Ref(i)), nil
+		},
+		Keep: func(window int64) bool { return !in.isDead(window) },
+	}
+}
+
+// combineParts merges the chunks that several sources have of one series and
+// window; the sources are in the order of arrival.
+func (db *DB) combineParts(w *file.Writer, window int64, parts []day.Part) error {
+	m := merger{versioned: db.opts.Versions}
+	var acc, run model.Columns
+	for _, p := range parts {
+		run.Reset()
+		c := fileCursor{file: &liveFile{}, cursor: p.Cursor}
+		if err := c.decode(p.Chunk, m.versioned, -maxTime-1, maxTime, &run); err != nil {
+			return err
+		}
+		m.merge(&acc, &run)
+	}
+	w.Floats(window, acc.T, acc.V, orNil(acc.ST), orNil(acc.Ver))
+	w.Histograms(window, acc.Hist, m.versioned)
+	return nil
+}
+
+// windowsCutBy returns the live windows of a file that deletes younger than
+// the file reach.
+func (f *liveFile) windowsCutBy(tombs []tombstone) []int64 {
+	var out []int64
+	for _, w := range f.reader.Info().Windows {
+		if f.isDead(w.Window) {
+			continue
+		}
+		for i := range tombs {
+			if t := &tombs[i]; t.seq > f.ID && t.MinT <= w.MaxT && t.MaxT >= w.MinT {
+				out = append(out, w.Window)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// cleanFile writes one window of a sealed file or a day file anew, without what
+// is deleted, as a sealed file.
+func (db *DB) cleanFile(v *view, in *liveFile, window int64) error {
+	if in.day == nil {
+		return db.sealWindow(v, []*liveFile{in}, window)
+	}
+	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
+	f := db.describe(manifest.Sealed, nil)
+	f.Born = in.Born // and no arrival: it is older than all that is sealed already
+	added, err := db.createFile(f, func(w *file.Writer) error {
+		r := db.newRewriter(v, []*liveFile{in})
+		for i := range in.day.Len() {
+			ls, err := in.day.Labels(i)
+			if err != nil {
+				return in.damaged(err)
+			}
+			if err := r.cleanDaySeries(w, i, ls, window, mint, maxt); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return db.applyEdit(edit{add: added, dead: map[uint64][]int64{in.ID: {window}}})
+}
+
+// cleanDaySeries writes one series of a window of a day.
+func (r *rewriter) cleanDaySeries(w *file.Writer, i int, ls labels.Labels, window, mint, maxt int64) error {
+	defer r.sc.release()
+	if err := r.sc.gatherFrom(r.inputs[0], i, mint, maxt); err != nil || len(r.sc.runs) == 0 {
+		return err
+	}
+	ref, _, err := r.db.registry.Intern(ls)
+	if err != nil {
+		return err
+	}
+	r.db.registry.MarkPresent(ref, window)
+	return r.writeMerged(w, ref, ls, window, mint, maxt)
+}

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/count-db/count/engine/manifest"
+	"github.com/count-db/count/internal/wire"
+)
+
+// openFiles opens the manifest and the files of the live set. A file that is
+// missing or damaged is counted and left out: what it held is lost here
+// (Identity.Gap), and may be had from replicas (C5).
+func (db *DB) openFiles() ([]*liveFile, error) {
+	m, report, err := manifest.Open(db.fs, db.dir)
+	if err != nil {
+		return nil, err
+	}
+	db.manifest = m
+	if len(report.Removed) > 0 {
+		level.Info(db.opts.Logger).Log("msg", "removed files that were being written or were replaced when the process died", "files", len(report.Removed))
+	}
+	for i := range report.Missing {
+		db.identity.Gap = true
+		level.Error(db.opts.Logger).Log("msg", "a data file is missing", "file", report.Missing[i].Name())
+	}
+	if report.Damaged != nil {
+		db.identity.Gap = true
+		level.Error(db.opts.Logger).Log("msg", "the manifest is damaged and was rebuilt from the data files", "err", report.Damaged)
+	}
+	var files []*liveFile
+	for _, f := range m.State().Files {
+		lf, err := db.openLive(f)
+		if err != nil {
+			return nil, errors.Join(err, closeLive(files))
+		}
+		if lf != nil {
+			files = append(files, lf)
+		}
+	}
+	sortByArrival(files)
+	if report.Damaged != nil {
+		err = m.Update(func(s *manifest.State) error {
+			for _, f := range files {
+				*s.File(f.ID) = f.File
+			}
+			return nil
+		})
+	}
+	return files, err
+}
+
+// openLive opens one file and marks its series as present; nil when the file
+// is damaged.
+func (db *DB) openLive(f manifest.File) (*liveFile, error) {
+	lf, err := db.openFile(f)
+	if errors.Is(err, wire.ErrCorrupt) {
+		return nil, db.setAside(&f, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	lf.complete()
+	db.markPresence(lf)
+	return lf, nil
+}
+
+func closeLive(files []*liveFile) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.close())
+	}
+	return errors.Join(errs...)
+}
+
+// setAside moves a damaged file out of the live set, for a look at it (E3).
+func (db *DB) setAside(f *manifest.File, reason error) error {
+	db.identity.Gap = true
+	level.Error(db.opts.Logger).Log("msg", "a damaged data file was set aside", "file", f.Name(), "dir", filepath.Join(db.dir, quarantineDir), "err", reason)
+	if err := db.linkAside(f); err != nil {
+		return err
+	}
+	return db.manifest.Update(func(s *manifest.State) error {
+		s.Remove(f.ID)
+		return nil
+	})
+}
+
+// linkAside gives a file a second name in the quarantine.
+func (db *DB) linkAside(f *manifest.File) error {
+	dir := filepath.Join(db.dir, quarantineDir)
+	if err := db.fs.MkdirAll(dir); err != nil {
+		return fmt.Errorf("make the quarantine: %w", err)
+	}
+	err := db.fs.Link(db.manifest.Path(f.Kind, f.ID), filepath.Join(dir, f.Name()))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("set file %s aside: %w", f.Name(), err)
+	}
+	return db.fs.SyncDir(dir)
+}
+
+// quarantined counts the files that were set aside.
+func (db *DB) quarantined() int {
+	names, err := db.fs.List(filepath.Join(db.dir, quarantineDir))
+	if err != nil {
+		return 0 // there is no such directory
+	}
+	return len(names)
+}
+
+// broadWindows is the number of windows from which on a wide file is asked
+// itself for its series: marking each of them in each window would cost more
+// than that saves.
+const broadWindows = 36
+
+// isBroad says whether presence is not marked for the file's series.
+func (f *liveFile) isBroad() bool {
+	return f.Kind == manifest.Wide && len(f.reader.Info().Windows) > broadWindows
+}
+
+// markPresence notes which series the file holds. A wide file does not say
+// which series has which of its windows: all have all, which costs a look.
+func (db *DB) markPresence(f *liveFile) {
+	if f.day != nil || f.isBroad() {
+		return
+	}
+	for _, w := range f.reader.Info().Windows {
+		if f.isDead(w.Window) {
+			continue
+		}
+		for i := range f.reader.Len() {
+			db.registry.MarkPresent(f.reader.Ref(i), w.Window)
+		}
+	}
+}

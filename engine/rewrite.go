@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/engine/file"
+	"github.com/count-db/count/engine/manifest"
+	"github.com/count-db/count/internal/model"
+)
+
+// rewriter goes through the series of some files of a view and writes a new
+// file from them, without what tombstones delete.
+type rewriter struct {
+	db     *DB
+	view   *view
+	inputs []*liveFile
+	sc     readScratch
+	out    model.Columns
+}
+
+func (db *DB) newRewriter(v *view, inputs []*liveFile) *rewriter {
+	return &rewriter{db: db, view: v, inputs: inputs, sc: readScratch{merger: merger{versioned: db.opts.Versions}}}
+}
+
+// walk calls do with each series of the inputs in the order of labels; at(i) is
+// the series' number in input i, or -1.
+func (r *rewriter) walk(do func(ref model.Ref, at func(int) int) error) error {
+	readers := make([]*file.Reader, len(r.inputs))
+	for i, f := range r.inputs {
+		readers[i] = f.reader
+	}
+	reg := r.db.registry
+	w := file.NewWalk(readers, func(a, b model.Ref) int { return labels.Compare(reg.Labels(a), reg.Labels(b)) })
+	for w.Next() {
+		if err := do(w.Ref(), w.At); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealWindow writes what the inputs hold of a window in its smallest form,
+// merged by V1, and makes these parts of them dead.
+func (db *DB) sealWindow(v *view, inputs []*liveFile, window int64) error {
+	start := time.Now()
+	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
+	f := db.describe(manifest.Sealed, inputs)
+	added, err := db.createFile(f, func(w *file.Writer) error {
+		r := db.newRewriter(v, inputs)
+		return r.walk(func(ref model.Ref, at func(int) int) error { return r.sealSeries(w, ref, at, window, mint, maxt) })
+	})
+	if err != nil {
+		return err
+	}
+	e := edit{add: added, dead: map[uint64][]int64{}}
+	for _, in := range inputs {
+		if in.Kind == manifest.Sealed {
+			e.remove = append(e.remove, in.ID)
+		} else {
+			e.dead[in.ID] = []int64{window}
+		}
+	}
+	if err := db.applyEdit(e); err != nil {
+		return err
+	}
+	db.counters.sealed.Add(1)
+	db.counters.lastSeal.Store(int64(time.Since(start)))
+	if added != nil {
+		info := added.reader.Info()
+		db.counters.sealedBytes.Add(uint64(info.Bytes))
+		level.Debug(db.opts.Logger).Log("msg", "sealed window", "window", window, "file", added.ID, "samples", info.Samples, "bytes", info.Bytes, "took", time.Since(start))
+	}
+	return nil
+}
+
+// sealSeries reads one series of a window from all inputs and writes it.
+func (r *rewriter) sealSeries(w *file.Writer, ref model.Ref, at func(int) int, window, mint, maxt int64) error {
+	defer r.sc.release()
+	for i, f := range r.inputs {
+		if n := at(i); n >= 0 {
+			if err := r.sc.gatherFrom(f, n, mint, maxt); err != nil {
+				return err
+			}
+		}
+	}
+	if len(r.sc.runs) == 0 {
+		return nil
+	}
+	return r.writeMerged(w, ref, r.db.registry.Labels(ref), window, mint, maxt)
+}
+
+// writeMerged writes the gathered chunks of a series, merged and without what
+// is deleted.
+func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, window, mint, maxt int64) error {
+	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, ls, mint, maxt)
+	r.out.Reset()
+	if err := r.sc.readRuns(r.db.opts.Versions, mint, maxt, &r.out); err != nil {
+		return err
+	}
+	w.Begin(ref)
+	w.Floats(window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
+	w.Histograms(window, r.out.Hist, r.db.opts.Versions)
+	return nil
+}
+
+// mergeWide copies the live chunks of wide files into one: their bytes as they
+// are, but for those that a tombstone cuts.
+func (db *DB) mergeWide(v *view, inputs []*liveFile) error {
+	f := db.describe(manifest.Wide, inputs)
+	added, err := db.createFile(f, func(w *file.Writer) error {
+		r := db.newRewriter(v, inputs)
+		cp := file.NewCopier(w)
+		return r.walk(func(ref model.Ref, at func(int) int) error { return r.copySeries(w, cp, ref, at) })
+	})
+	if err != nil {
+		return err
+	}
+	e := edit{add: added}
+	for _, in := range inputs {
+		e.remove = append(e.remove, in.ID)
+	}
+	if err := db.applyEdit(e); err != nil {
+		return err
+	}
+	db.counters.merges.Add(1)
+	if added != nil {
+		db.counters.mergedBytes.Add(uint64(added.reader.Info().Bytes))
+	}
+	return nil
+}
+
+func (r *rewriter) copySeries(w *file.Writer, cp *file.Copier, ref model.Ref, at func(int) int) error {
+	defer r.sc.release()
+	for i, f := range r.inputs {
+		if n := at(i); n >= 0 {
+			if err := r.sc.gatherFrom(f, n, -maxTime-1, maxTime); err != nil {
+				return err
+			}
+		}
+	}
+	if len(r.sc.runs) == 0 {
+		return nil
+	}
+	w.Begin(ref)
+	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, r.db.registry.Labels(ref), -maxTime-1, maxTime)
+	for i := range r.sc.runs {
+		if err := r.copyRun(w, cp, &r.sc.runs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyRun copies a chunk, or what tombstones leave of it.
+func (r *rewriter) copyRun(w *file.Writer, cp *file.Copier, run *fileRun) error {
+	c := &r.sc.cursors[run.at]
+	if !cutBy(r.sc.spans, &run.chunk, c.file.appliedSeq(r.db.opts.Versions)) {
+		return c.file.damaged(cp.Copy(c.cursor, &run.chunk))
+	}
+	versioned := r.db.opts.Versions
+	r.out.Reset()
+	if err := r.sc.decode(run, versioned, -maxTime-1, maxTime, &r.out); err != nil {
+		return err
+	}
+	dropSpans(&r.out, r.sc.spans, c.file.appliedSeq(versioned), versioned)
+	w.Floats(run.chunk.Window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
+	w.Histograms(run.chunk.Window, r.out.Hist, versioned)
+	return nil
+}
+
+// cutBy says whether one of the spans may delete samples of the chunk.
+func cutBy(spans []span, c *file.Chunk, after uint64) bool {
+	for i := range spans {
+		if s := &spans[i]; s.seq > after && s.mint <= c.MaxT && s.maxt >= c.MinT {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/count-db/count/engine/buffer"
+	"github.com/count-db/count/internal/model"
+)
+
+// tidy forgets what nothing needs any more: deletes that are worked in, marks of
+// presence, and series that only sealed days name. The caller holds
+// maintenance.
+func (db *DB) tidy() error {
+	if err := db.forgetTombstones(); err != nil {
+		return err
+	}
+	v := db.views.acquire()
+	if v == nil {
+		return ErrClosed
+	}
+	defer func() {
+		if err := db.views.release(v); err != nil {
+			db.warn("close files that nothing reads any more", err)
+		}
+	}()
+	db.dropPresence(v)
+	db.evict(v)
+	return nil
+}
+
+// dropPresence forgets the marks of windows that only day files hold.
+func (db *DB) dropPresence(v *view) {
+	held := map[int64]bool{}
+	for _, f := range v.files {
+		if f.day != nil {
+			continue
+		}
+		for _, w := range f.reader.Info().Windows {
+			held[w.Window] = held[w.Window] || !f.isDead(w.Window)
+		}
+	}
+	// No batch may come in between looking and forgetting.
+	db.epoch.Lock()
+	defer db.epoch.Unlock()
+	for _, window := range db.registry.PresentWindows() {
+		if held[window] || v.active.windows.has(window) || db.active.windows.has(window) {
+			continue
+		}
+		if v.frozen != nil && v.frozen.windows.has(window) {
+			continue
+		}
+		db.registry.DropPresence(window)
+	}
+}
+
+// evict forgets series that no open window, buffer, file or exemplar names, in
+// two halves with a flush between them.
+func (db *DB) evict(v *view) {
+	var broad []*liveFile
+	for _, f := range v.files {
+		if f.isBroad() {
+			broad = append(broad, f)
+		}
+	}
+	keep := func(ref model.Ref) bool {
+		if db.registry.Present(ref, math.MinInt64, math.MaxInt64) || db.exemplars.holds(ref) {
+			return true
+		}
+		return slices.ContainsFunc(broad, func(f *liveFile) bool {
+			_, ok := f.reader.Find(ref)
+			return ok
+		})
+	}
+	flushes := db.counters.flushes.Load()
+	if db.coldMarked && flushes > db.coldSince {
+		db.coldMarked = false
+		if n := db.registry.RemoveCold(keep); n > 0 {
+			level.Debug(db.opts.Logger).Log("msg", "forgot series that only sealed days hold", "series", n)
+		}
+	}
+	if !db.coldMarked && db.registry.MarkCold(keep) > 0 {
+		db.coldMarked, db.coldSince = true, flushes
+	}
+}
+
+// epochBuffer is the buffer of a flush epoch and the windows it has samples of.
+type epochBuffer struct {
+	*buffer.Buffer
+	windows *windowSet
+}
+
+// windowSet is a set of windows that only grows.
+type windowSet struct {
+	last atomic.Int64 // the window added last
+	mu   sync.RWMutex
+	set  map[int64]struct{}
+}
+
+func newWindowSet() *windowSet {
+	s := &windowSet{set: map[int64]struct{}{}}
+	s.last.Store(math.MinInt64)
+	return s
+}
+
+func (s *windowSet) add(window int64) {
+	if s.last.Load() == window {
+		return
+	}
+	s.mu.Lock()
+	s.set[window] = struct{}{}
+	s.mu.Unlock()
+	s.last.Store(window)
+}
+
+func (s *windowSet) has(window int64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.set[window]
+	return ok
+}
