@@ -188,7 +188,7 @@ func (c *Cluster) peer(id ring.NodeID) *transport.Peer {
 // or has owed an answer for longer than the patience with an owner.
 func (c *Cluster) doubtful(p *transport.Peer) bool {
 	silence, connected := p.Silence()
-	return !connected || silence > c.opts.StandInAfter
+	return !connected || silence >= c.opts.StandInAfter
 }
 
 func (c *Cluster) whyDoubtful(p *transport.Peer) error {

@@ -19,10 +19,12 @@ import (
 	"github.com/count-db/count/internal/wire"
 )
 
-// Two members compare what both are owners of by digests: one per slice of time
-// and candidate list. A digest is the sum of a hash of every sample (series,
-// timestamp, version, value) and the number of samples, so it does not depend on
-// order. Slices that differ are read from both and merged by V1.
+// A member compares what it holds as a candidate with each owner by digests: one
+// per slice of time and candidate list. A digest is the sum of a hash of every
+// sample (series, timestamp, version, value) and the number of samples, so it
+// does not depend on order. Slices that differ are read from both, and the owner
+// is sent what it misses. A stand-in holds little, so its slices always differ
+// from an owner's: they are few.
 //
 // Samples that came less than two write deadlines ago are left out: they may
 // still be on their way.
@@ -159,7 +161,7 @@ func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, 
 	if err != nil {
 		return 0, err
 	}
-	mine, err := c.digests(ctx, t, id, mint, maxt, before)
+	mine, err := c.digests(ctx, t, c.opts.Node, id, mint, maxt, before)
 	if err != nil {
 		return 0, err
 	}
@@ -288,13 +290,14 @@ func (c *Cluster) eachLocal(ctx context.Context, mint, maxt int64, f func(labels
 	return nil
 }
 
-// digests returns the digests of what this node and the other both own.
-func (c *Cluster) digests(ctx context.Context, t *topology, other ring.NodeID, mint, maxt int64, before model.Version) (map[digestKey]digest, error) {
+// digests returns the digests of what this node holds of the lists that the
+// holder is a candidate of and the owner owns.
+func (c *Cluster) digests(ctx context.Context, t *topology, holder, owner ring.NodeID, mint, maxt int64, before model.Version) (map[digestKey]digest, error) {
 	out := map[digestKey]digest{}
 	err := c.eachLocal(ctx, mint, maxt, func(ls labels.Labels, cols *model.Columns) error {
 		id := model.SeriesIDOf(ls)
 		list := t.ring.ListOf(id.Token())
-		if l := &t.lists[list]; !l.Owns(c.opts.Node) || !l.Owns(other) {
+		if l := &t.lists[list]; !l.Has(holder) || !l.Owns(owner) {
 			return nil
 		}
 		addDigests(out, id, list, cols, before)
@@ -366,7 +369,7 @@ func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transpor
 	if c.refill.running() {
 		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
-	all, err := c.digests(ctx, c.topo.Load(), other, mint, maxt, before)
+	all, err := c.digests(ctx, c.topo.Load(), other, c.opts.Node, mint, maxt, before)
 	if err != nil {
 		return err
 	}
