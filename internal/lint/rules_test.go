@@ -68,7 +68,8 @@ func bans() []ban {
 	pure := in("engine/plan", "engine/column", "engine/buffer", "cluster/ring", "cluster/quorum", "cluster/agree", "cluster/rebalance/plan", "promql/plan", "promql/partial", "internal/model", "internal/wire")
 	return []ban{
 		{"time.Sleep", func(s *source) bool {
-			return s.test && !within(s.dir, "test/process") && !within(s.dir, "test/netns")
+			_, virtual := s.imports()["synctest"] // time there is virtual
+			return s.test && !virtual && !within(s.dir, "test/process") && !within(s.dir, "test/netns")
 		}, "wait for a condition, or use testing/synctest"},
 		{"time.Now", pure, "take the time as an argument: this package is pure"},
 		{"time.After", in("engine", "cluster", "ingest", "remote", "promql"), "use a timer that is stopped"},
