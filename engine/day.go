@@ -16,14 +16,14 @@ import (
 // buildDay joins the sealed windows of a day, and the day file there is, into
 // one day file. Bytes are copied, so deletes that the inputs do not know yet
 // are worked into them first.
-func (db *DB) buildDay(v *view, inputs []*liveFile, number int64) error {
+func (db *DB) buildDay(v workView, inputs []*liveFile, number int64) error {
 	for _, in := range inputs {
 		if touched := in.windowsCutBy(v.tombs); len(touched) > 0 {
 			return db.cleanFile(v, in, touched[0])
 		}
 	}
 	start := time.Now()
-	f := db.describe(manifest.Day, inputs)
+	f := describe(manifest.Day, v.fileID, inputs)
 	sources := make([]day.Source, len(inputs))
 	for i, in := range inputs {
 		sources[i] = db.daySource(in)
@@ -100,15 +100,15 @@ func (f *liveFile) windowsCutBy(tombs []tombstone) []int64 {
 
 // cleanFile writes one window of a sealed file or a day file anew, without what
 // is deleted, as a sealed file.
-func (db *DB) cleanFile(v *view, in *liveFile, window int64) error {
+func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 	if in.day == nil {
 		return db.sealWindow(v, []*liveFile{in}, window)
 	}
 	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
-	f := db.describe(manifest.Sealed, nil)
+	f := describe(manifest.Sealed, v.fileID, nil)
 	f.Born = in.Born // and no arrival: it is older than all that is sealed already
 	added, err := db.createFile(f, func(w *file.Writer) error {
-		r := db.newRewriter(v, []*liveFile{in})
+		r := db.newRewriter(v.view, []*liveFile{in})
 		for i := range in.day.Len() {
 			ls, err := in.day.Labels(i)
 			if err != nil {

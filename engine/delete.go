@@ -97,12 +97,12 @@ func (db *DB) cleanFiles(ctx context.Context) error {
 }
 
 func (db *DB) cleanNext() (more bool, err error) {
-	v := db.views.acquire()
-	if v == nil {
+	v, ok := db.acquireWork()
+	if !ok {
 		return false, ErrClosed
 	}
 	defer func() {
-		if err := db.views.release(v); err != nil {
+		if err := db.views.release(v.view); err != nil {
 			db.warn("close files that nothing reads any more", err)
 		}
 	}()

@@ -78,7 +78,7 @@ func (db *DB) writeFrozen() error {
 		db.counters.flushFailures.Add(1)
 		return err
 	}
-	f := db.describe(manifest.Wide, nil)
+	f := describe(manifest.Wide, db.manifest.NewID(), nil)
 	f.Arrival, f.Born = f.ID, db.opts.Now().UnixMilli()
 	added, err := db.createFile(f, func(w *file.Writer) error { return db.writeBuffer(w, db.frozen.buffer) })
 	if err != nil {

@@ -21,11 +21,30 @@ type edit struct {
 	thaw   bool               // the frozen buffer is in add
 }
 
+// workView is what a job on files works on: a view, and the ID of the file that
+// the job writes.
+type workView struct {
+	*view
+	fileID uint64
+}
+
+// acquireWork takes the view and the ID at once, so that the ID is younger than
+// exactly the deletes of the view: those the job works into its file, and
+// readers apply to a file only younger ones. ok is false after close. The caller
+// releases the view.
+func (db *DB) acquireWork() (w workView, ok bool) {
+	db.install.Lock()
+	defer db.install.Unlock()
+	v := db.views.acquire()
+	if v == nil {
+		return workView{}, false
+	}
+	return workView{v, db.manifest.NewID()}, true
+}
+
 // describe returns the manifest's entry of a file that is written from inputs.
-// Its ID is younger than every tombstone of the view the job works on: those
-// are applied, and readers apply to a file only younger ones.
-func (db *DB) describe(kind manifest.Kind, inputs []*liveFile) manifest.File {
-	f := manifest.File{ID: db.manifest.NewID(), Kind: kind}
+func describe(kind manifest.Kind, id uint64, inputs []*liveFile) manifest.File {
+	f := manifest.File{ID: id, Kind: kind}
 	for _, in := range inputs {
 		f.Arrival, f.Born = max(f.Arrival, in.Arrival), max(f.Born, in.Born)
 	}

@@ -59,12 +59,12 @@ func (db *DB) maintain(ctx context.Context, force bool) error {
 
 // doNext does the most urgent job of the plan.
 func (db *DB) doNext(force bool) (more bool, err error) {
-	v := db.views.acquire()
-	if v == nil {
+	v, ok := db.acquireWork()
+	if !ok {
 		return false, ErrClosed
 	}
-	defer func() { err = errors.Join(err, db.views.release(v)) }()
-	job, ok := plan.Next(db.limits, db.planState(v, force))
+	defer func() { err = errors.Join(err, db.views.release(v.view)) }()
+	job, ok := plan.Next(db.limits, db.planState(v.view, force))
 	if !ok {
 		return false, nil
 	}

@@ -44,12 +44,12 @@ func (r *rewriter) walk(do func(ref model.Ref, at func(int) int) error) error {
 
 // sealWindow writes what the inputs hold of a window in its smallest form,
 // merged by V1, and makes these parts of them dead.
-func (db *DB) sealWindow(v *view, inputs []*liveFile, window int64) error {
+func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 	start := time.Now()
 	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
-	f := db.describe(manifest.Sealed, inputs)
+	f := describe(manifest.Sealed, v.fileID, inputs)
 	added, err := db.createFile(f, func(w *file.Writer) error {
-		r := db.newRewriter(v, inputs)
+		r := db.newRewriter(v.view, inputs)
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.sealSeries(w, ref, at, window, mint, maxt) })
 	})
 	if err != nil {
@@ -108,10 +108,10 @@ func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, 
 
 // mergeWide copies the live chunks of wide files into one: their bytes as they
 // are, but for those that a tombstone cuts.
-func (db *DB) mergeWide(v *view, inputs []*liveFile) error {
-	f := db.describe(manifest.Wide, inputs)
+func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
+	f := describe(manifest.Wide, v.fileID, inputs)
 	added, err := db.createFile(f, func(w *file.Writer) error {
-		r := db.newRewriter(v, inputs)
+		r := db.newRewriter(v.view, inputs)
 		cp := file.NewCopier(w)
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.copySeries(w, cp, ref, at) })
 	})
