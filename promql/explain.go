@@ -28,5 +28,6 @@ func (e *Engine) Explain(query string, start, end time.Time, step time.Duration)
 	}
 	return plan.Split(expr, grid, partial.Options{
 		LookbackMs: e.opts.LookbackDelta.Milliseconds(), UseStartTimestamps: e.opts.UseStartTimestamps, DelayedNameRemoval: e.opts.DelayedNameRemoval,
+		SubqueryStepMs: defaultSubqueryStep.Milliseconds(),
 	}).String(), nil
 }

@@ -62,6 +62,7 @@ func (e *Engine) partialOptions(stmt *parser.EvalStmt, opts promql.QueryOpts) pa
 		LookbackMs:         stmt.LookbackDelta.Milliseconds(),
 		UseStartTimestamps: e.opts.UseStartTimestamps,
 		DelayedNameRemoval: e.opts.DelayedNameRemoval,
+		SubqueryStepMs:     defaultSubqueryStep.Milliseconds(),
 	}
 	if opts != nil {
 		if use := opts.UseStartTimestamps(); use != nil {

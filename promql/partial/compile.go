@@ -180,13 +180,6 @@ func (c *compiler) overRange(n *parser.Call, f *rangeFunc) error {
 	if len(n.Args) != f.args+1 {
 		return fmt.Errorf("function %s with %d arguments", n.Func.Name, len(n.Args))
 	}
-	m, ok := n.Args[f.rangeArg].(*parser.MatrixSelector)
-	if !ok {
-		return fmt.Errorf("%s over a subquery", n.Func.Name)
-	}
-	if m.RangeExpr != nil && m.Range == 0 {
-		return fmt.Errorf("a range that is computed")
-	}
 	var others []parser.Expr
 	for i, a := range n.Args {
 		if i != f.rangeArg {
@@ -197,15 +190,22 @@ func (c *compiler) overRange(n *parser.Call, f *rangeFunc) error {
 	if err != nil {
 		return err
 	}
-	vs, ok := m.VectorSelector.(*parser.VectorSelector)
+	p := c.prog
+	p.fn, p.fnArgs, p.call = f, args, n
+	if q, ok := n.Args[f.rangeArg].(*parser.SubqueryExpr); ok {
+		return c.subquery(n, f, q)
+	}
+	m, ok := n.Args[f.rangeArg].(*parser.MatrixSelector)
 	if !ok {
-		return fmt.Errorf("a range over %T", m.VectorSelector)
+		return fmt.Errorf("a range over %T", n.Args[f.rangeArg])
+	}
+	vs, ok := m.VectorSelector.(*parser.VectorSelector)
+	if !ok || m.Range <= 0 {
+		return fmt.Errorf("a range that is computed")
 	}
 	if err := c.selector(vs, m.Range); err != nil {
 		return err
 	}
-	p := c.prog
-	p.fn, p.fnArgs, p.call = f, args, n
 	p.dropName = !f.keepsName
 	if f.counter && p.sel.name != "" && !counterName(p.sel.name) {
 		p.info = annotations.NewPossibleNonCounterInfo(p.sel.name, n.Args[0].PositionRange())

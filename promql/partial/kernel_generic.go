@@ -6,7 +6,7 @@ import (
 )
 
 // genericKernel hands each window to Prometheus's own function.
-func genericKernel(w *worker) {
+func genericKernel(w *evaluator) {
 	p := w.prog
 	call := promql.FunctionCalls[p.fn.name]
 	b := w.bounds

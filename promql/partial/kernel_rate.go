@@ -2,17 +2,17 @@ package partial
 
 import "github.com/prometheus/prometheus/model/value"
 
-func rateKernel(w *worker) { w.extrapolate(true, true) }
+func rateKernel(w *evaluator) { w.extrapolate(true, true) }
 
-func increaseKernel(w *worker) { w.extrapolate(true, false) }
+func increaseKernel(w *evaluator) { w.extrapolate(true, false) }
 
-func deltaKernel(w *worker) { w.extrapolate(false, false) }
+func deltaKernel(w *evaluator) { w.extrapolate(false, false) }
 
 // extrapolate computes rate, increase and delta. What rests on timestamps comes
 // from the bounds; of the values, the first and the last of each window and the
 // counter resets between them are looked at. Every operation is the one that
 // Prometheus's extrapolatedRate does, in its order, so that the bits agree.
-func (w *worker) extrapolate(counter, perSecond bool) {
+func (w *evaluator) extrapolate(counter, perSecond bool) {
 	if counter && w.useST() {
 		genericKernel(w)
 		return
@@ -67,7 +67,7 @@ func (w *worker) extrapolate(counter, perSecond bool) {
 }
 
 // findResets returns the indexes of the samples that are below the one before.
-func (w *worker) findResets() []int32 {
+func (w *evaluator) findResets() []int32 {
 	w.resets = w.resets[:0]
 	vs := w.cols.V
 	for i := 1; i < len(vs); i++ {
@@ -78,7 +78,7 @@ func (w *worker) findResets() []int32 {
 	return w.resets
 }
 
-func irateKernel(w *worker) {
+func irateKernel(w *evaluator) {
 	if w.useST() {
 		genericKernel(w)
 		return
@@ -86,10 +86,10 @@ func irateKernel(w *worker) {
 	w.lastTwo(true)
 }
 
-func ideltaKernel(w *worker) { w.lastTwo(false) }
+func ideltaKernel(w *evaluator) { w.lastTwo(false) }
 
 // lastTwo computes irate and idelta from the last two samples of each window.
-func (w *worker) lastTwo(rate bool) {
+func (w *evaluator) lastTwo(rate bool) {
 	b := w.bounds
 	ts, vs := w.cols.T, w.cols.V
 	w.row.all = b.full2
@@ -111,13 +111,13 @@ func (w *worker) lastTwo(rate bool) {
 }
 
 // useST says whether start timestamps must be looked at.
-func (w *worker) useST() bool {
+func (w *evaluator) useST() bool {
 	return w.prog.opts.UseStartTimestamps && len(w.cols.ST) > 0
 }
 
 // instantKernel takes the newest sample of each step that is not older than the
 // lookback. A stale marker is no value.
-func instantKernel(w *worker) {
+func instantKernel(w *evaluator) {
 	b, vs := w.bounds, w.cols.V
 	w.row.all = b.full && !w.stale
 	if w.row.all {

@@ -7,7 +7,7 @@ import (
 )
 
 // eachWindow calls f for every window that has samples.
-func (w *worker) eachWindow(f func(k int, vs []float64) float64) {
+func (w *evaluator) eachWindow(f func(k int, vs []float64) float64) {
 	b := w.bounds
 	w.row.all = b.full
 	for k := range w.row.v {
@@ -20,30 +20,30 @@ func (w *worker) eachWindow(f func(k int, vs []float64) float64) {
 	}
 }
 
-func countKernel(w *worker) {
+func countKernel(w *evaluator) {
 	w.eachWindow(func(_ int, vs []float64) float64 { return float64(len(vs)) })
 }
 
-func presentKernel(w *worker) {
+func presentKernel(w *evaluator) {
 	w.eachWindow(func(int, []float64) float64 { return 1 })
 }
 
-func lastKernel(w *worker) {
+func lastKernel(w *evaluator) {
 	w.eachWindow(func(_ int, vs []float64) float64 { return vs[len(vs)-1] })
 }
 
-func firstKernel(w *worker) {
+func firstKernel(w *evaluator) {
 	w.eachWindow(func(_ int, vs []float64) float64 { return vs[0] })
 }
 
 // overlap says whether windows share so many samples that it pays to look at
 // each sample once.
-func (w *worker) overlap() bool { return w.grid.Len() > 2 && w.grid.Step*2 <= w.prog.sel.rng }
+func (w *evaluator) overlap() bool { return w.grid.Len() > 2 && w.grid.Step*2 <= w.prog.sel.rng }
 
 // sumKernel sums each window from its first sample on, compensated, because that
 // is what the bits of the result depend on; integers that cannot round are
 // summed once for all windows.
-func sumKernel(w *worker) {
+func sumKernel(w *evaluator) {
 	if w.overlap() && w.prefixSums() {
 		b := w.bounds
 		w.eachWindow(func(k int, _ []float64) float64 { return w.prefix[b.hi[k]] - w.prefix[b.lo[k]] })
@@ -63,7 +63,7 @@ func sumKernel(w *worker) {
 
 // prefixSums fills w.prefix if all values are integers whose absolute values add
 // up to less than 2^53: then no sum of any of them rounds.
-func (w *worker) prefixSums() bool {
+func (w *evaluator) prefixSums() bool {
 	vs := w.cols.V
 	if cap(w.prefix) < len(vs)+1 {
 		w.prefix = make([]float64, len(vs)+1)
@@ -85,7 +85,7 @@ func (w *worker) prefixSums() bool {
 	return absolute < 1<<53
 }
 
-func avgKernel(w *worker) {
+func avgKernel(w *evaluator) {
 	if w.overlap() && w.prefixSums() {
 		b := w.bounds
 		w.eachWindow(func(k int, vs []float64) float64 {
@@ -124,11 +124,11 @@ func mean(vs []float64) float64 {
 	return sum/count + c/count
 }
 
-func stdvarKernel(w *worker) {
+func stdvarKernel(w *evaluator) {
 	w.eachWindow(func(_ int, vs []float64) float64 { return variance(vs) })
 }
 
-func stddevKernel(w *worker) {
+func stddevKernel(w *evaluator) {
 	w.eachWindow(func(_ int, vs []float64) float64 { return math.Sqrt(variance(vs)) })
 }
 
@@ -144,13 +144,13 @@ func variance(vs []float64) float64 {
 	return (aux + ca) / count
 }
 
-func minKernel(w *worker) { w.extreme(func(a, b float64) bool { return a < b }) }
+func minKernel(w *evaluator) { w.extreme(func(a, b float64) bool { return a < b }) }
 
-func maxKernel(w *worker) { w.extreme(func(a, b float64) bool { return a > b }) }
+func maxKernel(w *evaluator) { w.extreme(func(a, b float64) bool { return a > b }) }
 
 // extreme computes min_over_time and max_over_time: the first of the values that
 // none beats, NaN only where there is nothing else.
-func (w *worker) extreme(beats func(a, b float64) bool) {
+func (w *evaluator) extreme(beats func(a, b float64) bool) {
 	if !w.overlap() {
 		w.eachWindow(func(_ int, vs []float64) float64 {
 			best := vs[0]
@@ -189,13 +189,13 @@ func (w *worker) extreme(beats func(a, b float64) bool) {
 	w.queue = queue[:0]
 }
 
-func changesKernel(w *worker) {
+func changesKernel(w *evaluator) {
 	w.countPairs(func(prev, cur float64) bool {
 		return cur != prev && !(math.IsNaN(cur) && math.IsNaN(prev))
 	})
 }
 
-func resetsKernel(w *worker) {
+func resetsKernel(w *evaluator) {
 	if w.useST() {
 		genericKernel(w)
 		return
@@ -205,7 +205,7 @@ func resetsKernel(w *worker) {
 
 // countPairs counts the neighbours in each window for which is holds, by counts
 // from the start of the series.
-func (w *worker) countPairs(is func(prev, cur float64) bool) {
+func (w *evaluator) countPairs(is func(prev, cur float64) bool) {
 	vs := w.cols.V
 	if cap(w.prefix) < len(vs)+1 {
 		w.prefix = make([]float64, len(vs)+1)

@@ -12,6 +12,7 @@ import (
 // series, and how the series are aggregated.
 type Program struct {
 	sel    selector
+	sub    *subquery  // what fn is over where it is over no selector
 	fn     *rangeFunc // nil: an instant selector
 	fnArgs []scalar   // the arguments of fn beside the range, in their order
 	ops    []op       // applied in order to the value of each step
@@ -31,9 +32,11 @@ type Options struct {
 	UseStartTimestamps bool
 	// DelayedNameRemoval: names are dropped at the end of the query.
 	DelayedNameRemoval bool
+	// SubqueryStepMs is the step of a subquery that names none.
+	SubqueryStepMs int64
 }
 
-// selector is the one leaf of a program.
+// selector is the one leaf of a program, or the place of a subquery.
 type selector struct {
 	matchers []*labels.Matcher
 	name     string // the metric name where an equality matcher fixes it
@@ -57,6 +60,9 @@ func (p *Program) Matchers() []*labels.Matcher { return p.sel.matchers }
 // Range returns the range of samples, ms and inclusive, that the program reads on
 // a grid.
 func (p *Program) Range(g Grid) (mint, maxt int64) {
+	if p.sub != nil {
+		return p.sub.prog.Range(p.sub.gridOf(g))
+	}
 	first, last := p.sel.ref(g, 0), p.sel.ref(g, g.Len()-1)
 	width := p.sel.rng
 	if p.fn == nil {

@@ -4,7 +4,7 @@ package partial
 type rangeFunc struct {
 	name string
 	// kernel fills the row from the samples of one series, without stale markers.
-	kernel func(w *worker)
+	kernel func(w *evaluator)
 	// args is the number of scalar arguments.
 	args int
 	// rangeArg is the place of the range among the arguments.

@@ -22,8 +22,6 @@ type Result struct {
 	// expression gave.
 	Total, Read    []int64
 	Series, Points int64
-	allSteps       int64 // series with a value at every step, not yet in Total
-	informs        bool  // the program's info applies
 	annos          annotations.Annotations
 }
 
@@ -114,19 +112,11 @@ func (r *Result) absorb(o *Result) {
 	}
 	r.Series += o.Series
 	r.Points += o.Points
-	r.informs = r.informs || o.informs
 	r.annos.Merge(o.annos)
 }
 
 // Annotations are the warnings and infos of the evaluation.
-func (r *Result) Annotations() annotations.Annotations {
-	var a annotations.Annotations
-	a.Merge(r.annos)
-	if r.informs {
-		a.Merge(r.prog.infos())
-	}
-	return a
-}
+func (r *Result) Annotations() annotations.Annotations { return r.annos }
 
 // Final returns the series that the program's node evaluates to, in the order
 // that Prometheus's engine gives them: that of the first series of each group,
