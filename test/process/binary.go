@@ -22,6 +22,10 @@ var built builder
 func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("COUNT_BIN"); path != "" {
+		// Looked at so that Go's test cache knows when it changes.
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("COUNT_BIN: %v", err)
+		}
 		return path
 	}
 	built.once.Do(func() {
