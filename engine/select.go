@@ -31,7 +31,8 @@ type Selection struct {
 // selected is one series of a selection.
 type selected struct {
 	ref model.Ref // 0 when only day files name it
-	// labels are set for series that the registry does not know.
+	// labels are kept here because the registry may forget a series that only
+	// days hold while the selection is open.
 	labels labels.Labels
 }
 
@@ -57,12 +58,26 @@ func (db *DB) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 		}
 		s.days = append(s.days, dayPart{file: f})
 	}
-	refs := db.presentIn(s.files, db.registry.Select(ms...), mint, maxt)
-	if err := s.fill(refs, ms); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("select series: %w", err)
+	for {
+		// Again when series were forgotten meanwhile.
+		generation := db.registry.Generation()
+		refs := db.presentIn(s.files, db.registry.Select(ms...), mint, maxt)
+		if err := s.fill(refs, ms); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("select series: %w", err)
+		}
+		if s.allNamed() && db.registry.Generation() == generation {
+			return s, nil
+		}
 	}
-	return s, nil
+}
+
+// allNamed says whether all series of the selection were still known when their
+// labels were taken.
+func (s *Selection) allNamed() bool {
+	return !slices.ContainsFunc(s.series, func(one selected) bool {
+		return one.labels.IsEmpty() && one.ref != 0 && !s.db.registry.Exists(one.ref)
+	})
 }
 
 // presentIn keeps, in place, the series that may have samples in the range, in
@@ -95,7 +110,7 @@ func (s *Selection) fill(refs []model.Ref, ms []*labels.Matcher) error {
 		s.db.registry.SortByLabels(refs)
 		s.series = make([]selected, len(refs))
 		for i, ref := range refs {
-			s.series[i].ref = ref
+			s.series[i] = selected{ref, s.db.registry.Labels(ref)}
 		}
 		return nil
 	}
@@ -127,18 +142,15 @@ func (s *Selection) Ref(i int) model.Ref { return s.series[i].ref }
 // ID returns the id of series i.
 func (s *Selection) ID(i int) model.SeriesID {
 	if ref := s.series[i].ref; ref != 0 {
-		return s.db.registry.ID(ref)
+		if id := s.db.registry.ID(ref); id != (model.SeriesID{}) {
+			return id
+		}
 	}
 	return model.SeriesIDOf(s.series[i].labels)
 }
 
 // Labels returns the labels of series i.
-func (s *Selection) Labels(i int) labels.Labels {
-	if ref := s.series[i].ref; ref != 0 {
-		return s.db.registry.Labels(ref)
-	}
-	return s.series[i].labels
-}
+func (s *Selection) Labels(i int) labels.Labels { return s.series[i].labels }
 
 // Close releases the snapshot. Closing again does nothing.
 func (s *Selection) Close() {

@@ -95,27 +95,28 @@ func (u *dayUnion) series() []selected {
 	u.db.registry.SortByLabels(u.refs)
 	slices.SortStableFunc(u.old, func(a, b oldSeries) int { return labels.Compare(a.labels, b.labels) })
 	u.list = make([]selected, 0, len(u.refs)+len(u.old))
-	refs := u.refs
+	known := make([]selected, len(u.refs))
+	for i, ref := range u.refs {
+		known[i] = selected{ref, u.db.registry.Labels(ref)}
+	}
 	for i := range u.old {
 		o := &u.old[i]
-		for len(refs) > 0 && labels.Compare(u.db.registry.Labels(refs[0]), o.labels) < 0 {
-			u.list = append(u.list, selected{ref: refs[0]})
-			refs = refs[1:]
+		for len(known) > 0 && labels.Compare(known[0].labels, o.labels) < 0 {
+			u.list = append(u.list, known[0])
+			known = known[1:]
 		}
-		if n := len(u.list); n > 0 && labels.Equal(u.labelsOf(&u.list[n-1]), o.labels) {
+		if n := len(u.list); n > 0 && labels.Equal(u.list[n-1].labels, o.labels) {
 			continue
 		}
-		if len(refs) > 0 && labels.Equal(u.db.registry.Labels(refs[0]), o.labels) {
+		if len(known) > 0 && labels.Equal(known[0].labels, o.labels) {
 			// The registry knows it again.
-			u.list = append(u.list, selected{ref: refs[0]})
-			refs = refs[1:]
+			u.list = append(u.list, known[0])
+			known = known[1:]
 			continue
 		}
 		u.list = append(u.list, selected{labels: o.labels})
 	}
-	for _, ref := range refs {
-		u.list = append(u.list, selected{ref: ref})
-	}
+	u.list = append(u.list, known...)
 	u.ats = make(map[model.Ref]int32, len(u.list))
 	for i := range u.list {
 		if ref := u.list[i].ref; ref != 0 {
@@ -123,13 +124,6 @@ func (u *dayUnion) series() []selected {
 		}
 	}
 	return u.list
-}
-
-func (u *dayUnion) labelsOf(s *selected) labels.Labels {
-	if s.ref != 0 {
-		return u.db.registry.Labels(s.ref)
-	}
-	return s.labels
 }
 
 // place fills in where the series of the selection are in a day file.
@@ -152,7 +146,7 @@ func (u *dayUnion) place(d *dayPart) {
 			continue
 		}
 		at, ok := slices.BinarySearchFunc(u.list, o.labels, func(s selected, ls labels.Labels) int {
-			return labels.Compare(u.labelsOf(&s), ls)
+			return labels.Compare(s.labels, ls)
 		})
 		if ok {
 			d.at[at] = int32(o.number)
