@@ -56,7 +56,7 @@ func storageCounters() []storageMetric {
 		{"merged_bytes", "Bytes written by merges.", func(s *engine.Stats) float64 { return float64(s.MergedBytes) }},
 		{"sealed_windows", "Windows sealed.", func(s *engine.Stats) float64 { return float64(s.SealedWindows) }},
 		{"sealed_bytes", "Bytes written by sealing.", func(s *engine.Stats) float64 { return float64(s.SealedBytes) }},
-		{"days_built", "Day files built.", func(s *engine.Stats) float64 { return float64(s.DaysBuilt) }},
+		{"day_files_built", "Day files built.", func(s *engine.Stats) float64 { return float64(s.DaysBuilt) }},
 		{"deletes", "Deletes taken.", func(s *engine.Stats) float64 { return float64(s.Deletes) }},
 		{"dropped_files", "Files dropped by retention.", func(s *engine.Stats) float64 { return float64(s.DroppedFiles) }},
 		{"log_syncs", "Syncs of the log.", func(s *engine.Stats) float64 { return float64(s.LogSyncs) }},

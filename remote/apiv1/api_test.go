@@ -147,7 +147,7 @@ func TestEndpoints(t *testing.T) {
 		{"GET", "/api/v1/status/config", "", 200, `node_id: 1`},
 		{"GET", "/api/v1/status/flags", "", 200, `"node-id":"1"`},
 		{"GET", "/api/v1/status/runtimeinfo", "", 200, `"hostname":"h"`},
-		{"GET", "/api/v1/status/tsdb", "", 200, `"numSeries":3`},
+		{"GET", "/api/v1/status/tsdb", "", 200, `"numSeries":3,"numLabelPairs":0,"chunkCount":3`},
 		{"GET", "/api/v1/status/tsdb/blocks", "", 200, `"blocks":[]`},
 		{"GET", "/api/v1/status/walreplay", "", 200, `"success"`},
 		{"GET", "/api/v1/features", "", 200, `"success"`},

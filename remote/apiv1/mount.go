@@ -126,7 +126,7 @@ func newV1(d Deps, o Options, cors *regexp.Regexp, external *url.URL) *api.API {
 		buildInfo(d.Status),
 		nothing{}.notifications,
 		nothing{}.subscribe,
-		d.Gatherer,
+		withHeadChunks{d.Gatherer, d.Status},
 		d.Registerer,
 		nil,   // statsRenderer: Prometheus's
 		false, // rwEnabled: remote write is our own

@@ -2,12 +2,15 @@ package apiv1
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"runtime"
 	"runtime/debug"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/scrape"
@@ -126,6 +129,24 @@ func tsdbStats(s StatusReader, limit int) (*tsdb.Stats, error) {
 			NumLabelPairs:           c.LabelPairs,
 		},
 	}, nil
+}
+
+// withHeadChunks adds the one metric that /status/tsdb reads from the registry:
+// the open chunks, of which each series in memory has one.
+type withHeadChunks struct {
+	prometheus.Gatherer
+	status StatusReader
+}
+
+// Gather implements prometheus.Gatherer.
+func (g withHeadChunks) Gather() ([]*dto.MetricFamily, error) {
+	families, err := g.Gatherer.Gather()
+	c, countErr := g.status.Cardinality(0)
+	if countErr != nil {
+		return families, errors.Join(err, countErr)
+	}
+	name, kind, series := "prometheus_tsdb_head_chunks", dto.MetricType_GAUGE, float64(c.Series)
+	return append(families, &dto.MetricFamily{Name: &name, Type: &kind, Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &series}}}}), err
 }
 
 // nothing stands for what a Prometheus has and Count has not: scraping, rules
