@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/engine/column/columntest"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// setA is data like set A of the peers' page: targets of 500 series, a scrape
+// every 15 s with jitter.
+type setA struct {
+	targets int
+	refs    []model.Ref // target-major
+	values  [][]float64
+	times   [][]int64 // of each target
+}
+
+const seriesPerTarget = 500
+
+func newSetA(tb testing.TB, db *DB, targets, scrapes int, start int64) *setA {
+	tb.Helper()
+	s := &setA{targets: targets, values: columntest.SetA(targets*seriesPerTarget, scrapes)}
+	for target := range targets {
+		s.times = append(s.times, columntest.Timestamps(target, start, scrapes))
+		for i := range seriesPerTarget {
+			ref, err := db.Intern(labels.FromStrings(
+				"__name__", fmt.Sprintf("node_metric_%03d_total", i/8), "mode", fmt.Sprint("mode-", i%8), "instance", fmt.Sprintf("host-%03d:9100", target),
+				"job", "node", "cluster", "eu-west-1", "datacenter", "dc-2", "rack", fmt.Sprint("r", target/4), "os", "linux", "team", "infrastructure", "env", "production"))
+			if err != nil {
+				tb.Fatal(err)
+			}
+			s.refs = append(s.refs, ref)
+		}
+	}
+	return s
+}
+
+// append writes one scrape of all targets, a batch for each.
+func (s *setA) append(tb testing.TB, db *DB, b *model.Batch, scrape int) {
+	for target := range s.targets {
+		b.Reset()
+		t := s.times[target][scrape]
+		for i := target * seriesPerTarget; i < (target+1)*seriesPerTarget; i++ {
+			b.Floats = append(b.Floats, model.FloatSample{Ref: s.refs[i], T: t, V: s.values[i][scrape]})
+		}
+		if _, err := db.Append(context.Background(), b, AppendOptions{Fresh: true}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSetA writes six hours of 10,000 series (scaled by COUNT_BENCH_TARGETS,
+// default 4 targets of 500) with a flush each 20 scrapes, and seals. It reports
+// ns/sample of each step and bytes on disk a sample.
+func BenchmarkSetA(b *testing.B) {
+	targets, scrapes := 4, 6*240
+	if _, err := fmt.Sscan(os.Getenv("COUNT_BENCH_TARGETS"), &targets); err != nil {
+		targets = 4
+	}
+	for b.Loop() {
+		dir := b.TempDir()
+		clock := newTestClock()
+		db, err := Open(vfs.OS(), dir+"/data", testOptions(clock))
+		if err != nil {
+			b.Fatal(err)
+		}
+		set := newSetA(b, db, targets, scrapes, testStart)
+		var batch model.Batch
+		var appending, flushing, keeping time.Duration
+		step := func(total *time.Duration, do func() error) {
+			start := cpuTime()
+			if err := do(); err != nil {
+				b.Fatal(err)
+			}
+			*total += cpuTime() - start
+		}
+		ctx := context.Background()
+		for i := range scrapes {
+			clock.now = time.UnixMilli(testStart + int64(i)*15_000)
+			step(&appending, func() error { set.append(b, db, &batch, i); return nil })
+			if i%20 == 19 {
+				step(&flushing, db.flushBuffer)
+				step(&keeping, func() error { return db.Maintain(ctx) })
+			}
+		}
+		clock.advance(time.Hour)
+		step(&keeping, func() error { return db.Flush(ctx) })
+		samples := float64(targets * seriesPerTarget * scrapes)
+		stats := db.Stats()
+		b.ReportMetric(float64(appending.Nanoseconds())/samples, "ns/sample-append")
+		b.ReportMetric(float64(flushing.Nanoseconds())/samples, "ns/sample-flush")
+		b.ReportMetric(float64(keeping.Nanoseconds())/samples, "ns/sample-maintain")
+		b.ReportMetric(float64(stats.FileBytes)/samples, "B/sample")
+		b.ReportMetric(float64(stats.FlushedBytes)/samples, "B/sample-flushed")
+		b.ReportMetric(float64(stats.FlushedBytes+stats.MergedBytes+stats.SealedBytes)/float64(stats.FlushedBytes), "amplification")
+		b.ReportMetric(float64(stats.LogAppendedBytes)/samples, "B/sample-log")
+		mustClose(b, db)
+	}
+}

@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/count-db/count/engine/day"
+	"github.com/count-db/count/engine/file"
+	"github.com/count-db/count/engine/manifest"
+	"github.com/count-db/count/engine/registry"
+	"github.com/count-db/count/engine/wal"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// CheckReport is what Check found.
+type CheckReport struct {
+	Identity   Identity
+	Files      int
+	Samples    int64 // in files
+	Bytes      int64
+	Series     int // in the registry
+	LogRecords uint64
+	Tombstones int
+	Orphans    []string // files that the next start removes: no fault
+	TornBytes  int64    // at the end of the log, never acknowledged: no fault
+	// Faults are what must not be; none: the directory is whole.
+	Faults []error
+}
+
+func (r *CheckReport) fault(what string, err error) {
+	if err != nil {
+		r.Faults = append(r.Faults, fmt.Errorf("%s: %w", what, err))
+	}
+}
+
+// Check reads everything in a data directory that no process has open, changes
+// nothing but the registry's torn tail, and proves the invariants: every byte
+// passes its check (E3), the live set is there (E2), every sample's series is
+// defined, windows are taken from one place, and the log has no gap (E1). The
+// error is one of not being able to look, such as a lock.
+func Check(fsys vfs.FS, dir string) (CheckReport, error) {
+	var r CheckReport
+	if _, err := fsys.Stat(filepath.Join(dir, identityFile.name)); err != nil {
+		return r, fmt.Errorf("%s is no data directory: %w", dir, err)
+	}
+	lock, err := fsys.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return r, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	r.smallFiles(fsys, dir)
+	reg, report, err := registry.Open(fsys, filepath.Join(dir, registryName), registry.Options{})
+	r.fault("registry", err)
+	if reg == nil {
+		reg = registry.New(registry.Options{})
+	}
+	if report.DamagedFrames > 0 {
+		r.fault("registry", fmt.Errorf("%d damaged frames", report.DamagedFrames))
+	}
+	r.Series = reg.Len()
+	state, faults := manifest.Check(fsys, dir)
+	r.Faults = append(r.Faults, faults...)
+	if state != nil {
+		r.log(fsys, dir, state, reg)
+		r.files(fsys, dir, state, reg)
+		r.Orphans, err = manifest.Orphans(fsys, dir, state)
+		r.fault("data files", err)
+	}
+	return r, errors.Join(reg.Close(), lock.Close())
+}
+
+func (r *CheckReport) smallFiles(fsys vfs.FS, dir string) {
+	payload, _, err := identityFile.read(fsys, dir)
+	if err == nil {
+		r.Identity, err = decodeIdentity(payload)
+	}
+	r.fault(identityFile.name, err)
+	tombs, err := readTombstones(fsys, dir)
+	r.fault(tombstonesFile.name, err)
+	r.Tombstones = len(tombs)
+	r.fault(exemplarsFile.name, newExemplarRing(defaultMaxExemplars).load(fsys, dir))
+	r.fault(metadataFile.name, newMetadataStore(defaultMaxMetadata).load(fsys, dir))
+}
+
+// log reads the log and defines the series that only it knows.
+func (r *CheckReport) log(fsys vfs.FS, dir string, state *manifest.State, reg *registry.Registry) {
+	path, from := filepath.Join(dir, logDir), wal.Position(state.LogFrom)
+	report, err := wal.Check(fsys, path, from)
+	r.fault("log", err)
+	r.LogRecords, r.TornBytes = report.Records, report.TornBytes
+	for _, g := range report.Gaps {
+		r.fault("log", fmt.Errorf("gap at %v", g))
+	}
+	var b wal.DecodedBatch
+	undefined := 0
+	_, err = wal.Replay(fsys, path, from, func(rec []byte) error {
+		if len(rec) == 0 || rec[0] != wal.RecordBatch || wal.DecodeBatch(rec, &b) != nil {
+			return nil // wal.Check told of it
+		}
+		for _, def := range b.Series {
+			if _, err := reg.Define(def.Ref, def.Labels); err != nil {
+				r.fault("log", err)
+			}
+		}
+		for i := range b.Batch.Floats {
+			if !reg.Exists(b.Batch.Floats[i].Ref) {
+				undefined++
+			}
+		}
+		return nil
+	})
+	r.fault("log", err)
+	if undefined > 0 {
+		r.fault("log", fmt.Errorf("%d samples of series that nothing defines", undefined))
+	}
+}
+
+func (r *CheckReport) files(fsys vfs.FS, dir string, state *manifest.State, reg *registry.Registry) {
+	for i := range state.Files {
+		f := &state.Files[i]
+		path := filepath.Join(dir, "files", f.Name())
+		r.Files++
+		r.Bytes += f.Bytes
+		r.Samples += f.Samples
+		if f.Kind == manifest.Day {
+			r.fault(f.Name(), checkDay(fsys, path))
+			continue
+		}
+		r.fault(f.Name(), checkFile(fsys, path, f, reg))
+	}
+}
+
+func checkDay(fsys vfs.FS, path string) (err error) {
+	d, err := day.Open(fsys, path, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	for i := range d.Len() {
+		if _, err := d.Labels(i); err != nil {
+			return err
+		}
+	}
+	return d.File().Check()
+}
+
+func checkFile(fsys vfs.FS, path string, f *manifest.File, reg *registry.Registry) (err error) {
+	opened, err := fsys.OpenRead(path)
+	if err != nil {
+		return err
+	}
+	reader, err := file.Open(opened, nil)
+	if err != nil {
+		return errors.Join(err, opened.Close())
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	if err := reader.Check(); err != nil {
+		return err
+	}
+	info := reader.Info()
+	if info.Samples != f.Samples || info.Kind != fileKind(f.Kind) {
+		return fmt.Errorf("holds %d samples as a %v file, the manifest says %d as a %v file", info.Samples, info.Kind, f.Samples, f.Kind)
+	}
+	return checkSeries(reader, f, reg)
+}
+
+// checkSeries looks for series that the registry does not know, and that are
+// not dead altogether.
+func checkSeries(reader *file.Reader, f *manifest.File, reg *registry.Registry) error {
+	c := reader.Cursor()
+	defer c.Release()
+	for i := range reader.Len() {
+		ref := reader.Ref(i)
+		if reg.Exists(ref) {
+			continue
+		}
+		chunks, err := c.Load(i)
+		if err != nil {
+			return err
+		}
+		for k := range chunks {
+			if !f.SealedOut.Has(chunks[k].Window) {
+				return fmt.Errorf("series %d (%d in the file) is not in the registry", ref, i)
+			}
+		}
+	}
+	return nil
+}
