@@ -49,9 +49,9 @@ type Cluster struct {
 
 	refill  refillState
 	repairs chan repair
-	changes changes
+	changes *changes
 
-	compareAll map[ring.NodeID]bool // guarded by mu; members to compare everything with
+	digestCache digestCache
 
 	lingerMu  sync.Mutex
 	lingering map[*write]struct{} // guarded by lingerMu; answered, with owners outstanding
@@ -78,7 +78,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
-		lingering: map[*write]struct{}{}, compareAll: map[ring.NodeID]bool{}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		lingering: map[*write]struct{}{}, changes: newChanges(), repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
 	c.stats = newStats(o.Metrics, c)

@@ -43,64 +43,13 @@ type digest struct {
 	count uint64
 }
 
-// changes remembers which slices were written to, so that only those are
-// compared: all of them are compared once after a start.
-type changes struct {
-	mu    sync.Mutex
-	dirty map[int64]time.Time // guarded by mu; slice to when it was last written to
-}
-
-// noteChange notes the slices that a batch touches.
-func (c *Cluster) noteChange(b *model.Batch) {
-	c.changes.mu.Lock()
-	defer c.changes.mu.Unlock()
-	if c.changes.dirty == nil {
-		c.changes.dirty = map[int64]time.Time{}
-	}
-	now := time.Now()
-	last := int64(math.MinInt64)
-	note := func(t int64) {
-		if slice := t / sliceLength; slice != last {
-			last = slice
-			c.changes.dirty[slice] = now
-		}
-	}
-	for i := range b.Floats {
-		note(b.Floats[i].T)
-	}
-	for i := range b.Hists {
-		note(b.Hists[i].T)
-	}
-}
-
-// changedSince returns the range of time that was written to since then.
-func (c *Cluster) changedSince(then time.Time) (mint, maxt int64, any bool) {
-	c.changes.mu.Lock()
-	defer c.changes.mu.Unlock()
-	mint, maxt = math.MaxInt64, 0
-	for slice, at := range c.changes.dirty {
-		if at.Before(then) {
-			delete(c.changes.dirty, slice)
-			continue
-		}
-		mint, maxt, any = min(mint, slice*sliceLength), max(maxt, (slice+1)*sliceLength-1), true
-	}
-	return mint, maxt, any
-}
-
-// compareSoon has the whole content compared with a member that is back.
-func (c *Cluster) compareSoon(id ring.NodeID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.compareAll[id] = true
-}
-
 // compare compares with the other members: every interval what was written to
-// lately, and everything after a start or a return.
+// lately; at a member's return what was written to since it was lost; and once
+// after a start everything, because what was missed before is not known.
 func (c *Cluster) compare() {
 	tick := time.NewTicker(c.opts.DigestInterval / 12)
 	defer tick.Stop()
-	last := time.Now()
+	regular := time.Now()
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -111,63 +60,63 @@ func (c *Cluster) compare() {
 		if t == nil || t.alone || c.refill.running() || !c.majority.Load() {
 			continue
 		}
-		regular := time.Since(last) >= c.opts.DigestInterval
-		since := last.Add(-2 * c.opts.DigestInterval)
-		if regular {
-			last = time.Now()
+		due := time.Since(regular) >= c.opts.DigestInterval
+		if due {
+			regular = time.Now()
 		}
 		for _, m := range t.ring.Members() {
 			if m.ID != c.opts.Node && c.ctx.Err() == nil {
-				c.compareDue(t, m.ID, regular, since)
+				c.compareDue(t, m.ID, due)
 			}
 		}
+		c.changes.prune(time.Now().Add(-3 * c.opts.DigestInterval))
 	}
 }
 
-func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, since time.Time) {
+// compareDue compares with one member what is due.
+func (c *Cluster) compareDue(t *topology, id ring.NodeID, due bool) {
 	c.mu.Lock()
-	all := c.compareAll[id] && c.view.InSight(id)
-	if all {
-		delete(c.compareAll, id)
-	}
 	inSight := c.view.InSight(id)
 	c.mu.Unlock()
-	mint, maxt := int64(0), int64(math.MaxInt64)
-	if !all {
-		var any bool
-		if mint, maxt, any = c.changedSince(since); !regular || !any || !inSight {
-			return
-		}
-	}
-	n, err := c.compareWith(c.ctx, t, id, mint, maxt)
-	if err != nil {
-		if c.ctx.Err() == nil {
-			c.warn("the comparison with another node goes on later", err, "node", id)
-			c.compareSoon(id)
-		}
+	if !inSight {
 		return
 	}
-	c.stats.compared.Inc()
-	if n > 0 {
-		c.info("differences found and sent", "node", id, "samples", n)
+	ranges, since := c.changes.due(id, due, time.Now().Add(-2*c.opts.DigestInterval))
+	sent := 0
+	for _, r := range ranges {
+		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt)
+		if err != nil {
+			if c.ctx.Err() == nil {
+				c.warn("the comparison with another node goes on later", err, "node", id)
+				c.changes.again(id, since)
+			}
+			return
+		}
+		c.stats.compared.Inc()
+		sent += n
+	}
+	if sent > 0 {
+		c.info("differences found and sent", "node", id, "samples", sent)
 	}
 }
 
 // compareWith sends the member what it misses of what both own. The member finds
 // what this node misses by its own comparison.
 func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64) (sent int, err error) {
-	before := model.VersionAt(time.Now().Add(-2 * c.opts.WriteDeadline).UnixMicro())
+	// On a grid, so that all members ask for the same digests and compute them once.
+	cut := time.Now().Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / 4)
+	before := model.VersionAt(cut.UnixMicro())
 	theirs, err := c.digestsOf(ctx, t, id, mint, maxt, before)
 	if err != nil {
 		return 0, err
 	}
-	mine, err := c.digests(ctx, t, c.opts.Node, id, mint, maxt, before)
+	mine, err := c.digestsHere(ctx, t, digestAsk{t.ring.Number(), mint, maxt, before})
 	if err != nil {
 		return 0, err
 	}
 	var differ []digestKey
 	for k, d := range mine {
-		if theirs[k] != d {
+		if l := &t.lists[k.list]; l.Owns(id) && theirs[k] != d {
 			differ = append(differ, k)
 		}
 	}
@@ -290,20 +239,76 @@ func (c *Cluster) eachLocal(ctx context.Context, mint, maxt int64, f func(labels
 	return nil
 }
 
-// digests returns the digests of what this node holds of the lists that the
-// holder is a candidate of and the owner owns.
-func (c *Cluster) digests(ctx context.Context, t *topology, holder, owner ring.NodeID, mint, maxt int64, before model.Version) (map[digestKey]digest, error) {
+// digestAsk names a set of digests.
+type digestAsk struct {
+	ring       uint64
+	mint, maxt int64
+	before     model.Version
+}
+
+// digestCache keeps the digests computed last: several members ask for the same.
+type digestCache struct {
+	mu   sync.Mutex
+	ask  digestAsk            // guarded by mu
+	kept map[digestKey]digest // guarded by mu; nil: none
+}
+
+// forget drops what was kept: samples below the cut have come since.
+func (d *digestCache) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kept = nil
+}
+
+// digestsHere returns the digests of all that this node holds as a candidate.
+func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (map[digestKey]digest, error) {
+	c.digestCache.mu.Lock()
+	defer c.digestCache.mu.Unlock()
+	if c.digestCache.kept != nil && c.digestCache.ask == ask {
+		return c.digestCache.kept, nil
+	}
 	out := map[digestKey]digest{}
-	err := c.eachLocal(ctx, mint, maxt, func(ls labels.Labels, cols *model.Columns) error {
+	pace := newPace()
+	err := c.eachLocal(ctx, ask.mint, ask.maxt, func(ls labels.Labels, cols *model.Columns) error {
 		id := model.SeriesIDOf(ls)
 		list := t.ring.ListOf(id.Token())
-		if l := &t.lists[list]; !l.Has(holder) || !l.Owns(owner) {
-			return nil
+		if t.lists[list].Has(c.opts.Node) {
+			addDigests(out, id, list, cols, ask.before)
 		}
-		addDigests(out, id, list, cols, before)
-		return nil
+		return pace.rest(ctx, cols.Len())
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	c.digestCache.ask, c.digestCache.kept = ask, out
+	return out, nil
+}
+
+// pace keeps background work to about half of a core.
+type pace struct {
+	began   time.Time
+	samples int
+}
+
+// paceSamples is how many samples are worked on between two rests.
+const paceSamples = 500_000
+
+func newPace() *pace { return &pace{began: time.Now()} }
+
+// rest notes the work done and rests for as long as it took, now and then.
+func (p *pace) rest(ctx context.Context, samples int) error {
+	if p.samples += samples; p.samples < paceSamples {
+		return nil
+	}
+	t := time.NewTimer(time.Since(p.began))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.began, p.samples = time.Now(), 0
+	return nil
 }
 
 // addDigests adds a series' samples to the digests of their slices.
@@ -341,7 +346,6 @@ func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mi
 		return nil, transport.ErrUnreachable
 	}
 	body := wire.AppendUvarint(nil, t.ring.Number())
-	body = wire.AppendUvarint(body, uint64(c.opts.Node))
 	body = wire.AppendVarint(wire.AppendVarint(body, mint), maxt)
 	body = wire.AppendUvarint(body, uint64(before))
 	answer, err := p.Call(ctx, opDigests, body)
@@ -358,18 +362,21 @@ func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mi
 }
 
 func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transport.Answer) error {
-	number, other := d.Uvarint(), ring.NodeID(d.Uvarint())
-	mint, maxt, before := d.Varint(), d.Varint(), model.Version(d.Uvarint())
+	a := digestAsk{ring: d.Uvarint(), mint: d.Varint(), maxt: d.Varint(), before: model.Version(d.Uvarint())}
 	if d.Err() != nil {
 		return d.Err()
 	}
-	if err := c.sameRing(number); err != nil {
+	if err := c.sameRing(a.ring); err != nil {
 		return err
 	}
 	if c.refill.running() {
 		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
-	all, err := c.digests(ctx, c.topo.Load(), other, c.opts.Node, mint, maxt, before)
+	t := c.topo.Load()
+	if t == nil {
+		return transport.Errorf(transport.CodeUnavailable, "node %d has no ring", c.opts.Node)
+	}
+	all, err := c.digestsHere(ctx, t, a)
 	if err != nil {
 		return err
 	}

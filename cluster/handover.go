@@ -121,7 +121,7 @@ func (c *Cluster) attend(id ring.NodeID, back <-chan struct{}) {
 		case n > 0:
 			c.info("hints handed over", "node", id, "segments", n)
 		}
-		c.compareSoon(id)
+		c.changes.back(id, 2*c.opts.WriteDeadline)
 	}
 }
 

@@ -206,7 +206,9 @@ func (c *Cluster) onUp(id ring.NodeID, up bool) {
 	defer c.mu.Unlock()
 	c.view.SetUp(id, up, time.Now())
 	c.noteSightLocked()
-	if up {
+	if !up {
+		c.changes.gone(id, time.Now())
+	} else {
 		select {
 		case c.back[id] <- struct{}{}:
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -107,7 +108,7 @@ func (c *Cluster) storeFresh(ctx context.Context, b *model.Batch) (transport.App
 	c.clock.Observe(b.Version)
 	reply, err := c.local.Append(ctx, b, true)
 	if err == nil && !reply.Stale {
-		c.noteChange(b)
+		c.changes.note(b, time.Now())
 	}
 	return reply, err
 }
@@ -117,7 +118,8 @@ func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendRe
 	c.clock.Observe(b.Version)
 	reply, err := c.local.Append(ctx, b, false)
 	if err == nil {
-		c.noteChange(b)
+		c.changes.note(b, time.Now())
+		c.digestCache.forget()
 	}
 	return reply, err
 }

@@ -1,0 +1,156 @@
+package cluster
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/model"
+)
+
+const (
+	maxChanged = 50_000 // slices remembered as written to; beyond that all count as
+	maxRanges  = 16     // ranges of time that are compared one by one
+)
+
+// timeRange is a range of time in ms, inclusive.
+type timeRange struct{ mint, maxt int64 }
+
+// changes remembers which slices of time were written to and when, and since
+// when each member has to be caught up with.
+type changes struct {
+	mu     sync.Mutex
+	slices map[int64]time.Time       // guarded by mu; slice to when it was last written to
+	since  map[ring.NodeID]time.Time // guarded by mu; members to compare with now: what was written to since then; zero = everything
+	lost   map[ring.NodeID]time.Time // guarded by mu; members out of sight, since when
+	met    map[ring.NodeID]bool      // guarded by mu; members seen since the start
+	all    time.Time                 // guarded by mu; too much was written to until then
+}
+
+func newChanges() *changes {
+	return &changes{
+		slices: map[int64]time.Time{}, since: map[ring.NodeID]time.Time{}, lost: map[ring.NodeID]time.Time{}, met: map[ring.NodeID]bool{},
+	}
+}
+
+// note notes the slices that a batch touches.
+func (c *changes) note(b *model.Batch, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := int64(math.MinInt64)
+	note := func(t int64) {
+		if slice := t / sliceLength; slice != last {
+			last = slice
+			c.slices[slice] = now
+		}
+	}
+	for i := range b.Floats {
+		note(b.Floats[i].T)
+	}
+	for i := range b.Hists {
+		note(b.Hists[i].T)
+	}
+	if len(c.slices) > maxChanged {
+		clear(c.slices)
+		c.all = now
+	}
+}
+
+// gone notes that a member is out of sight.
+func (c *changes) gone(id ring.NodeID, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.lost[id]; !known {
+		c.lost[id] = now
+	}
+}
+
+// back notes that a member is in sight, and has been given its hints.
+func (c *changes) back(id ring.NodeID, margin time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since, wasLost := c.lost[id]
+	delete(c.lost, id)
+	switch {
+	case !c.met[id]:
+		c.met[id] = true
+		c.since[id] = time.Time{}
+	case wasLost:
+		c.sinceLocked(id, since.Add(-margin))
+	}
+}
+
+// again makes what was due be due once more.
+func (c *changes) again(id ring.NodeID, since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sinceLocked(id, since)
+}
+
+func (c *changes) sinceLocked(id ring.NodeID, since time.Time) {
+	if old, known := c.since[id]; !known || since.Before(old) {
+		c.since[id] = since
+	}
+}
+
+// due returns the ranges of time to compare with a member now: what it must be
+// caught up with, or, in a regular comparison, what was written to since then.
+func (c *changes) due(id ring.NodeID, regular bool, then time.Time) (ranges []timeRange, since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since, catchUp := c.since[id]
+	switch {
+	case catchUp:
+		delete(c.since, id)
+	case regular:
+		since = then
+	default:
+		return nil, since
+	}
+	if since.IsZero() || since.Before(c.all) {
+		return []timeRange{{0, math.MaxInt64}}, since
+	}
+	return c.rangesLocked(since), since
+}
+
+// rangesLocked joins the slices written to since then to few ranges.
+func (c *changes) rangesLocked(since time.Time) []timeRange {
+	var touched []int64
+	for slice, at := range c.slices {
+		if !at.Before(since) {
+			touched = append(touched, slice)
+		}
+	}
+	slices.Sort(touched)
+	var out []timeRange
+	for _, slice := range touched {
+		r := timeRange{slice * sliceLength, (slice+1)*sliceLength - 1}
+		if n := len(out); n > 0 && (out[n-1].maxt+1 == r.mint || n == maxRanges) {
+			out[n-1].maxt = r.maxt
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// prune forgets what nobody needs: written to before then, and before the
+// longest absence of a member began.
+func (c *changes) prune(then time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range []map[ring.NodeID]time.Time{c.lost, c.since} {
+		for _, at := range m {
+			if at = at.Add(-time.Minute); at.Before(then) {
+				then = at
+			}
+		}
+	}
+	for slice, at := range c.slices {
+		if at.Before(then) {
+			delete(c.slices, slice)
+		}
+	}
+}
