@@ -23,10 +23,11 @@ import (
 type instance struct {
 	voters    int
 	proposers []ring.NodeID
-	rounds    []int // proposals that each proposer begins at most
-	crashes   int   // restarts of all nodes together
-	forgets   bool  // a restart loses what was saved: the fault that must be found
-	sameDisk  bool  // with forgets: the node comes back with the vote of its disk
+	rounds    []int       // proposals that each proposer begins at most
+	crashes   int         // restarts of all nodes together
+	only      ring.NodeID // the one that restarts; 0 = any
+	forgets   bool        // a restart loses what was saved: the fault that must be found
+	sameDisk  bool        // with forgets: the node comes back with the vote of its disk
 	maxStates int
 }
 
