@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/count-db/count/cluster/membership"
+)
+
+// TestGossip: nodes learn of each other by gossip over the one port: a new node
+// is known everywhere within 5 s, one that dies fails after the timeout, and one
+// that comes back is itself.
+func TestGossip(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3, func(o *Options) {
+			o.NoGossip, o.Heartbeat, o.FailureTimeout = false, time.Second, 6*time.Second
+		})
+		tc.ready()
+		joiner := tc.make(4)
+		joiner.alter = tc.nodes[0].alter
+		tc.start(joiner)
+		status := func(n *testNode, id int) membership.Status {
+			for _, seen := range n.Nodes() {
+				if int(seen.ID) == id {
+					return seen.Status
+				}
+			}
+			return membership.Left
+		}
+		tc.until("the new node is known everywhere as joining", 5*time.Second, func() bool {
+			for _, n := range tc.nodes {
+				if status(n, 4) != membership.Joining {
+					return false
+				}
+			}
+			return joiner.Health().Joining
+		})
+		if _, err := joiner.write("m", 1, 1); err != nil {
+			t.Fatalf("a write through a node that holds nothing: %v", err)
+		}
+		tc.expect(joiner, "m", 1, 1)
+		tc.stop(joiner)
+		tc.stop(tc.nodes[2])
+		tc.until("the dead member has failed", 20*time.Second, func() bool {
+			return status(tc.nodes[0], 3) == membership.Failed && status(tc.nodes[1], 3) == membership.Failed
+		})
+		tc.start(tc.nodes[2])
+		tc.ready()
+		if s := status(tc.nodes[0], 3); s != membership.Active {
+			t.Fatalf("back, and %s", s)
+		}
+	})
+}
+
+// TestMovedNode: a node whose address changed comes back as itself.
+func TestMovedNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		moved := tc.nodes[2]
+		tc.stop(moved)
+		if err := l.write(tc.nodes[0], "0001", 1); err != nil {
+			t.Fatal(err)
+		}
+		moved.host = "elsewhere:80"
+		tc.start(moved)
+		tc.ready()
+		tc.until("converged", time.Minute, func() bool { return tc.converged(l) })
+		for _, n := range tc.nodes[0].Status().Nodes {
+			if n.ID == 3 && n.Address != "elsewhere:80" {
+				t.Fatalf("known at %s", n.Address)
+			}
+		}
+	})
+}
+
+// TestRefusals: nodes that cannot belong together say so clearly.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		alter func(*Options)
+		want  string
+	}{
+		{"cluster", func(o *Options) {
+			if o.Node == 2 {
+				o.Cluster = "other"
+			}
+		}, `CLUSTER_NAME differs: node 2 belongs to "other", node 1 to "test"`},
+		{"factor", func(o *Options) {
+			if o.Node == 2 {
+				o.RF = 2
+			}
+		}, "REPLICATION_FACTOR differs: node 2 has 2, node 1 has 3"},
+		{"node id", func(o *Options) { o.Node = 1 }, "NODE_ID 1 is used twice"},
+		{"lists", func(o *Options) {
+			if o.Node == 2 {
+				o.Seeds = append([]string{"node9:80"}, o.Seeds...)
+			}
+		}, "CLUSTER_NODES differ"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				tc := newTestCluster(t, 2, 3, c.alter)
+				tc.until("the refusal is told", 10*time.Second, func() bool {
+					for _, n := range tc.nodes {
+						for _, p := range n.Health().Problems {
+							if strings.Contains(p, c.want) {
+								return true
+							}
+						}
+					}
+					return false
+				})
+				if _, err := tc.nodes[0].write("m", 1, 1); err == nil {
+					t.Fatal("a write before the founding")
+				}
+			})
+		})
+	}
+}
