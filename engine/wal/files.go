@@ -15,15 +15,26 @@ import (
 // The next frame overwrites them.
 const terminator = 16
 
+const (
+	// firstAllocation is what a new segment is preallocated to, in bytes; it is
+	// doubled whenever it is full. A quiet node's log stays small that way, and a
+	// busy one pays for a change of the file's size a few times a segment.
+	firstAllocation = 1 << 20
+	// maxSpare is the largest file, in bytes, that is kept to be used again:
+	// spares are for the many flushes of a quiet node, and count as its disk.
+	maxSpare = 4 << 20
+)
+
 // segments are the files of an open log.
 type segments struct {
 	w *WAL
 
 	// The segment that is written; the committer's alone.
-	file   vfs.File
-	number Position
-	offset int64 // of the next frame
-	synced int64 // everything before this offset is synced
+	file      vfs.File
+	number    Position
+	offset    int64 // of the next frame
+	synced    int64 // everything before this offset is synced
+	allocated int64 // preallocated length
 
 	mu     sync.Mutex
 	live   []liveSegment // ascending, the written one last; guarded by mu
@@ -181,7 +192,8 @@ func (s *segments) begin(p Position) error {
 }
 
 func (s *segments) prepare(f vfs.File, p Position) error {
-	if err := f.Preallocate(s.w.opts.SegmentBytes + terminator); err != nil {
+	s.allocated = min(firstAllocation, s.w.opts.SegmentBytes) + terminator
+	if err := f.Preallocate(s.allocated); err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(append(appendHeader(nil, p), make([]byte, terminator)...), 0); err != nil {
@@ -201,6 +213,9 @@ func (s *segments) write(g *group) error {
 			return err
 		}
 	}
+	if err := s.allocate(s.offset + size + terminator); err != nil {
+		return err
+	}
 	g.setUnsynced(s.offset - s.synced)
 	g.frame = endFrame(g.frame, s.number, s.offset)
 	g.frame = append(g.frame, make([]byte, terminator)...)
@@ -213,6 +228,21 @@ func (s *segments) write(g *group) error {
 	defer s.mu.Unlock()
 	s.live[len(s.live)-1].bytes = s.offset
 	s.countLocked()
+	return nil
+}
+
+// allocate makes the file long enough for the next frame, with room for more.
+func (s *segments) allocate(need int64) error {
+	if need <= s.allocated {
+		return nil
+	}
+	for s.allocated < need {
+		s.allocated *= 2
+	}
+	s.allocated = max(min(s.allocated, s.w.opts.SegmentBytes+terminator), need)
+	if err := s.file.Preallocate(s.allocated); err != nil {
+		return fmt.Errorf("preallocate segment %d: %w", s.number, err)
+	}
 	return nil
 }
 
@@ -282,7 +312,7 @@ func (s *segments) keepOrRemove(name, rename string) error {
 		return err
 	}
 	s.mu.Lock()
-	keep := len(s.spares) < s.w.opts.Spares && size <= 2*s.w.opts.SegmentBytes
+	keep := len(s.spares) < s.w.opts.Spares && size <= maxSpare
 	s.mu.Unlock()
 	if !keep {
 		return s.w.fs.Remove(name)
