@@ -26,7 +26,7 @@ import (
 // differentialQueries is how many generated queries a plain test run compares;
 // COUNT_DIFFERENTIAL_QUERIES sets another number, COUNT_DIFFERENTIAL_SEED the
 // seed.
-const differentialQueries = 3000
+const differentialQueries = 1500
 
 func envInt(name string, fallback int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {

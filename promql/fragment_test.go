@@ -2,6 +2,7 @@ package promql_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,13 +23,13 @@ import (
 type spread struct {
 	*memstore.Store
 	engine *promql.Engine
-	runs   *int
+	runs   *atomic.Int64
 }
 
 var _ promql.PartialRunner = spread{}
 
 func (s spread) RunPartial(ctx context.Context, f promql.Fragment, p plan.Part) (*partial.Result, promql.Warnings, error) {
-	*s.runs++
+	s.runs.Add(1)
 	var all *partial.Result
 	var warnings promql.Warnings
 	for node := range uint64(3) {
@@ -84,13 +85,13 @@ func TestPrometheusScriptsOnThreeNodes(t *testing.T) {
 		Timeout: 100 * time.Second, MaxSamples: promqltest.DefaultMaxSamplesPerQuery,
 		DelayedNameRemoval: true, UseStartTimestamps: true,
 	})
-	runs := 0
+	var runs atomic.Int64
 	promqltest.RunBuiltinTestsWithStorage(t, e, func(testing.TB) storage.Storage {
 		m := memstore.New()
 		return promtest.NewStorage(spread{m, e, &runs}, promtest.AppendTo(m), nil)
 	})
-	if runs < 100 {
-		t.Errorf("only %d parts were computed apart", runs)
+	if runs.Load() < 100 {
+		t.Errorf("only %d parts were computed apart", runs.Load())
 	}
 }
 

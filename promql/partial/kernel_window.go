@@ -144,18 +144,12 @@ func variance(vs []float64) float64 {
 	return (aux + ca) / count
 }
 
-func minKernel(w *evaluator) { w.extreme(func(a, b float64) bool { return a < b }) }
-
-func maxKernel(w *evaluator) { w.extreme(func(a, b float64) bool { return a > b }) }
-
-// extreme computes min_over_time and max_over_time: the first of the values that
-// none beats, NaN only where there is nothing else.
-func (w *evaluator) extreme(beats func(a, b float64) bool) {
+func minKernel(w *evaluator) {
 	if !w.overlap() {
 		w.eachWindow(func(_ int, vs []float64) float64 {
 			best := vs[0]
-			for _, v := range vs {
-				if beats(v, best) || math.IsNaN(best) {
+			for _, v := range vs[1:] {
+				if v < best || math.IsNaN(best) {
 					best = v
 				}
 			}
@@ -163,6 +157,29 @@ func (w *evaluator) extreme(beats func(a, b float64) bool) {
 		})
 		return
 	}
+	w.slidingExtreme(func(a, b float64) bool { return a < b })
+}
+
+func maxKernel(w *evaluator) {
+	if !w.overlap() {
+		w.eachWindow(func(_ int, vs []float64) float64 {
+			best := vs[0]
+			for _, v := range vs[1:] {
+				if v > best || math.IsNaN(best) {
+					best = v
+				}
+			}
+			return best
+		})
+		return
+	}
+	w.slidingExtreme(func(a, b float64) bool { return a > b })
+}
+
+// slidingExtreme computes min_over_time and max_over_time over windows that
+// overlap: the first of the values that none beats, NaN only where there is
+// nothing else.
+func (w *evaluator) slidingExtreme(beats func(a, b float64) bool) {
 	// A queue of the samples that may still be the best of a later window: each
 	// sample enters and leaves it once.
 	b, vs := w.bounds, w.cols.V

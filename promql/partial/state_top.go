@@ -2,7 +2,6 @@ package partial
 
 import (
 	"cmp"
-	"container/heap"
 	"math"
 	"slices"
 
@@ -54,20 +53,48 @@ func (s *topState) add(r *row, index int32) {
 func (s *topState) take(k int, e topEntry) {
 	h := s.steps[k]
 	if len(h) < s.k {
-		if s.op == parser.LIMITK {
-			s.steps[k] = append(h, e)
-			return
+		h = append(h, e)
+		if s.op != parser.LIMITK {
+			s.up(h)
 		}
-		t := topHeap{state: s, entries: h}
-		heap.Push(&t, e)
-		s.steps[k] = t.entries
+		s.steps[k] = h
 		return
 	}
 	if s.op == parser.LIMITK || !s.worse(h[0], e) {
 		return
 	}
 	h[0] = e
-	heap.Fix(&topHeap{state: s, entries: h}, 0)
+	s.down(h)
+}
+
+// up moves the last entry of a heap to its place.
+func (s *topState) up(h []topEntry) {
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !s.worse(h[i], h[parent]) {
+			return
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
+}
+
+// down moves the first entry of a heap to its place.
+func (s *topState) down(h []topEntry) {
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= len(h) {
+			return
+		}
+		if right := child + 1; right < len(h) && s.worse(h[right], h[child]) {
+			child = right
+		}
+		if !s.worse(h[child], h[i]) {
+			return
+		}
+		h[i], h[child] = h[child], h[i]
+		i = child
+	}
 }
 
 func (s *topState) merge(other state) {
@@ -98,22 +125,4 @@ func (s *topState) ranked(k int) []topEntry {
 		})
 	}
 	return entries
-}
-
-// topHeap is a step of a topState as a heap.
-type topHeap struct {
-	state   *topState
-	entries []topEntry
-}
-
-func (h *topHeap) Len() int           { return len(h.entries) }
-func (h *topHeap) Less(i, j int) bool { return h.state.worse(h.entries[i], h.entries[j]) }
-func (h *topHeap) Swap(i, j int)      { h.entries[i], h.entries[j] = h.entries[j], h.entries[i] }
-func (h *topHeap) Push(x any)         { h.entries = append(h.entries, x.(topEntry)) }
-
-func (h *topHeap) Pop() any {
-	last := len(h.entries) - 1
-	e := h.entries[last]
-	h.entries = h.entries[:last]
-	return e
 }

@@ -63,7 +63,7 @@ type labelQuerier struct {
 // open starts a select in the range of the hints, cut to that of the querier.
 func (q *labelQuerier) open(ctx context.Context, hints *storage.SelectHints, ms []*labels.Matcher) (*seriesSet, error) {
 	mint, maxt := q.mint, q.maxt
-	if hints != nil {
+	if hints != nil && (hints.Start != 0 || hints.End != 0) {
 		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
 	}
 	if mint > maxt {
