@@ -93,6 +93,9 @@ func TestWriteSendsEverythingAndFlushesAsLive(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "wal"), 0o700), os.WriteFile(filepath.Join(dir, "wal", "1"), make([]byte, 500), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	target.Data = []string{dir}
 	set := testSet(3, 10*time.Minute)
 	r, err := Write(context.Background(), target, Encode(set, V1, 2), WriteOptions{MaxAhead: 2})
@@ -105,7 +108,7 @@ func TestWriteSendsEverythingAndFlushesAsLive(t *testing.T) {
 	if f.flushes.Load() != 4 || r.Flushes != 4 { // behind rounds 10, 20, 30 of 40, and at the end
 		t.Errorf("%d flushes, %d told", f.flushes.Load(), r.Flushes)
 	}
-	if r.Retries != 2 || r.Disk != 1000 || r.Peak.RSS == 0 || r.P99 < r.P50 || r.P50 == 0 {
+	if r.Retries != 2 || r.Disk != (Disk{1500, 1000}) || r.Peak.RSS == 0 || r.P99 < r.P50 || r.P50 == 0 {
 		t.Errorf("%+v", r)
 	}
 	var out bytes.Buffer

@@ -166,7 +166,7 @@ func (p *Process) FlushAll(ctx context.Context) error {
 }
 
 // Disk returns the size of its data now.
-func (p *Process) Disk() (int64, error) { return diskBytes(p.Data) }
+func (p *Process) Disk() (Disk, error) { return diskOf(p.Data) }
 
 // Stop ends the process.
 func (p *Process) Stop() error {

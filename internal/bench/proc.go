@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,18 +127,29 @@ func (w *watcher) end() (Memory, error) {
 	return w.peak, w.err
 }
 
-// diskBytes returns the bytes of all files below the folders. Files may go while
-// it looks.
-func diskBytes(dirs []string) (int64, error) {
-	total := int64(0)
+// Disk is what a server has on disk, in bytes.
+type Disk struct {
+	All int64
+	// Lasting is without write-ahead logs and what belongs to them, which are
+	// allocated ahead and cut away as time goes on.
+	Lasting int64
+}
+
+// passing are the folders of logs, of Count and of Prometheus.
+var passing = []string{"wal", "wbl", "chunks_head"}
+
+// diskOf returns the bytes of all files below the folders. Files may go while it
+// looks.
+func diskOf(dirs []string) (d Disk, err error) {
 	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
 				return nil
 			}
 			if err != nil || entry.IsDir() {
 				return err
 			}
+			inLog := slices.Contains(passing, filepath.Base(filepath.Dir(path)))
 			info, err := entry.Info()
 			if os.IsNotExist(err) {
 				return nil
@@ -145,12 +157,15 @@ func diskBytes(dirs []string) (int64, error) {
 			if err != nil {
 				return err
 			}
-			total += info.Size()
+			d.All += info.Size()
+			if !inLog {
+				d.Lasting += info.Size()
+			}
 			return nil
 		})
 		if err != nil {
-			return 0, fmt.Errorf("size of %s: %w", dir, err)
+			return d, fmt.Errorf("size of %s: %w", dir, err)
 		}
 	}
-	return total, nil
+	return d, nil
 }

@@ -13,11 +13,12 @@ const mib = 1 << 20
 // samples per CPU second.
 func PrintWrites(w io.Writer, set DataSet, results []WriteResult) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(tw, "target\tsamples/s\tCPU s\tsamples per CPU s\tratio\tp50 ms\tp99 ms\tpeak RSS MiB\tanonymous MiB\tB/sample on disk\trequests\tretries\tflushes\t\n")
+	fmt.Fprintf(tw, "target\tsamples/s\tCPU s\tsamples per CPU s\tratio\tp50 ms\tp99 ms\tpeak RSS MiB\tanonymous MiB\tdisk B/sample\twithout logs\trequests\tretries\tflushes\t\n")
 	for _, r := range results {
-		fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.0f\t%.2f\t%.2f\t%.1f\t%d\t%d\t%.2f\t%d\t%d\t%d\t\n",
+		fmt.Fprintf(tw, "%s\t%.0f\t%.2f\t%.0f\t%.2f\t%.2f\t%.1f\t%d\t%d\t%.2f\t%.2f\t%d\t%d\t%d\t\n",
 			r.Target, ratio(float64(r.Samples), r.Wall.Seconds()), r.CPU, r.PerCPUSecond(), ratio(r.PerCPUSecond(), results[0].PerCPUSecond()),
-			millis(r.P50), millis(r.P99), r.Peak.RSS/mib, r.Peak.Anonymous/mib, ratio(float64(r.Disk), float64(set.Samples())),
+			millis(r.P50), millis(r.P99), r.Peak.RSS/mib, r.Peak.Anonymous/mib, ratio(float64(r.Disk.All), float64(set.Samples())),
+			ratio(float64(r.Disk.Lasting), float64(set.Samples())),
 			r.Requests, r.Retries, r.Flushes)
 	}
 	return tw.Flush()

@@ -22,8 +22,8 @@ type WriteResult struct {
 	CPU      float64       // seconds, up to Settle after the last answer
 	P50, P99 time.Duration // of requests
 	Peak     Memory
-	Disk     int64 // bytes after the last flush
-	Retries  int   // answers that asked to come again
+	Disk     Disk // after the last flush
+	Retries  int  // answers that asked to come again
 	Requests int
 	Flushes  int
 }
@@ -96,7 +96,7 @@ func Write(ctx context.Context, t Target, load *Load, opts WriteOptions) (WriteR
 	if err != nil {
 		return WriteResult{}, err
 	}
-	disk, err := diskBytes(t.Data)
+	disk, err := diskOf(t.Data)
 	if err != nil {
 		return WriteResult{}, err
 	}
