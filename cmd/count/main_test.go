@@ -44,9 +44,20 @@ func TestHelp(t *testing.T) {
 
 func TestWrongCalls(t *testing.T) {
 	for _, args := range [][]string{
-		{"nonsense"}, {"serve", "--nonsense"}, {"--node-id", "x"}, {"insert"}, {"insert", "a", "x"}, {"insert", "--nonsense"},
-		{"query"}, {"query", "a", "b"}, {"query", "--start", "soon", "a"}, {"check"}, {"check", "nothing"}, {"check", "config", "--node-id=0"},
-		{"health", "x"}, {"health", "--server", "http://"},
+		{"nonsense"},
+		{"serve", "--nonsense"},
+		{"--node-id", "x"},
+		{"insert"},
+		{"insert", "a", "x"},
+		{"insert", "--nonsense"},
+		{"query"},
+		{"query", "a", "b"},
+		{"query", "--start", "soon", "a"},
+		{"check"},
+		{"check", "nothing"},
+		{"check", "config", "--node-id=0"},
+		{"health", "x"},
+		{"health", "--server", "http://"},
 	} {
 		if code, _, errs := runWith(t, nil, "", args...); code != exitUsage || errs == "" {
 			t.Errorf("%v: exit code %d, %q", args, code, errs)

@@ -50,7 +50,8 @@ func (f *fakeNode) Flush(context.Context) error {
 }
 func (f *fakeNode) Flags() map[string]string { return map[string]string{"node-id": "1"} }
 func (f *fakeNode) ConfigYAML() string       { return "node_id: 1\n" }
-func (f *fakeNode) Runtime() Runtime         { return Runtime{StartTime: time.Unix(1, 0), Hostname: "h"} }
+func (f *fakeNode) Runtime() Runtime { return Runtime{StartTime: time.Unix(1, 0), Hostname: "h"} }
+
 func (f *fakeNode) Cardinality(int) (Cardinality, error) {
 	return Cardinality{Series: 3, SeriesByMetric: []Count{{"m", 3}}}, nil
 }
@@ -70,6 +71,7 @@ func (f *fakeNode) Metadata(_ context.Context, family string, limit int) ([]mode
 }
 
 func (f *fakeNode) ExemplarQuerier(context.Context) (storage.ExemplarQuerier, error) { return f, nil }
+
 func (f *fakeNode) Select(int64, int64, ...[]*labels.Matcher) ([]exemplar.QueryResult, error) {
 	return []exemplar.QueryResult{}, nil
 }
