@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -104,4 +106,125 @@ func BenchmarkSetA(b *testing.B) {
 		b.ReportMetric(float64(stats.LogAppendedBytes)/samples, "B/sample-log")
 		mustClose(b, db)
 	}
+}
+
+// BenchmarkRestart opens a directory as a killed process left it: an hour of
+// scrapes of COUNT_BENCH_TARGETS targets (default 20; 200 are the 100,000
+// series of the bar), the last 19 of them only in the log.
+func BenchmarkRestart(b *testing.B) {
+	targets, scrapes := 20, 12*20+19
+	if _, err := fmt.Sscan(os.Getenv("COUNT_BENCH_TARGETS"), &targets); err != nil {
+		targets = 20
+	}
+	clock := newTestClock()
+	opts := testOptions(clock)
+	opts.Sync = SyncNever
+	dir := b.TempDir() + "/data"
+	db, err := Open(vfs.OS(), dir, opts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	set := newSetA(b, db, targets, scrapes, testStart)
+	var batch model.Batch
+	for i := range scrapes {
+		set.append(b, db, &batch, i)
+		if i%20 == 19 {
+			clock.now = time.UnixMilli(testStart + int64(i)*15_000)
+			if err := errors.Join(db.flushBuffer(), db.Maintain(context.Background())); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	set = nil
+	heapBefore := liveHeap()
+	if err := db.abandon(); err != nil {
+		b.Fatal(err)
+	}
+	db = nil
+	base := liveHeap()
+	b.ReportMetric(float64(heapBefore-base)/1e6, "MB-before")
+	var spent time.Duration
+	for b.Loop() {
+		start := cpuTime()
+		again, err := Open(vfs.OS(), dir, opts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		spent += cpuTime() - start
+		b.StopTimer()
+		b.ReportMetric(float64(again.Stats().Replay.Samples), "replayed")
+		b.ReportMetric(float64(liveHeap()-base)/1e6, "MB-after")
+		if err := again.abandon(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(spent.Seconds()/float64(b.N), "CPU-s/open")
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkRead reads every series of one metric family over all of the data:
+// sealed windows, wide files and the buffer. It reports ns per sample.
+func BenchmarkRead(b *testing.B) {
+	for _, c := range []struct {
+		name     string
+		from, to int64 // scrapes
+	}{{"sealed", 0, 959}, {"wide", 970, 1430}, {"all", 0, 1450}} {
+		b.Run(c.name, func(b *testing.B) {
+			db := readDB(b)
+			sel, err := db.Select(context.Background(), testStart, testStart+6*hourMillis, labels.MustNewMatcher(labels.MatchRegexp, "__name__", "node_metric_00[0-9]_total"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer sel.Close()
+			mint, maxt := testStart+c.from*15_000, testStart+c.to*15_000
+			var cols model.Columns
+			samples := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				samples = 0
+				for i := range sel.Len() {
+					if err := sel.Read(i, mint, maxt, &cols); err != nil {
+						b.Fatal(err)
+					}
+					samples += len(cols.T)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(samples), "ns/sample")
+			b.ReportMetric(float64(sel.Len()), "series")
+		})
+	}
+}
+
+const hourMillis = int64(time.Hour / time.Millisecond)
+
+// readDB returns a DB of six hours of 4 targets: two windows sealed, one in
+// wide files, the last scrapes in the buffer.
+func readDB(b *testing.B) *DB {
+	b.Helper()
+	const targets, scrapes = 4, 6*240 + 10
+	clock := newTestClock()
+	opts := testOptions(clock)
+	opts.Sync = SyncNever
+	db := mustOpen(b, vfs.OS(), opts, b.TempDir()+"/data")
+	set := newSetA(b, db, targets, scrapes, testStart)
+	var batch model.Batch
+	for i := range scrapes {
+		clock.now = time.UnixMilli(testStart + int64(i)*15_000)
+		set.append(b, db, &batch, i)
+		if i%20 == 19 {
+			if err := errors.Join(db.flushBuffer(), db.Maintain(context.Background())); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Cleanup(func() { mustClose(b, db) })
+	return db
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/count-db/count/engine/file"
 	"github.com/count-db/count/engine/manifest"
 	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/wire"
 )
 
 // buildDay joins the sealed windows of a day, and the day file there is, into
@@ -29,6 +31,9 @@ func (db *DB) buildDay(v workView, inputs []*liveFile, number int64) error {
 		sources[i] = db.daySource(in)
 	}
 	info, err := day.Create(db.fs, db.manifest.Path(f.Kind, f.ID), sources, db.combineParts)
+	if errors.Is(err, wire.ErrCorrupt) {
+		return db.salvage(v, inputs, err)
+	}
 	if err != nil {
 		return fmt.Errorf("build day %d: %w", number, err)
 	}
@@ -46,6 +51,22 @@ func (db *DB) buildDay(v workView, inputs []*liveFile, number int64) error {
 	db.counters.days.Add(1)
 	level.Debug(db.opts.Logger).Log("msg", "built day", "day", number, "file", f.ID, "samples", info.Samples, "bytes", info.Bytes, "took", time.Since(start))
 	return nil
+}
+
+// salvage writes anew what can be read of the first damaged input, a window at
+// a time; the plan then comes back to the day.
+func (db *DB) salvage(v workView, inputs []*liveFile, reason error) error {
+	for _, in := range inputs {
+		if !errors.Is(in.reader.Check(), wire.ErrCorrupt) {
+			continue
+		}
+		for _, w := range in.reader.Info().Windows {
+			if !in.isDead(w.Window) {
+				return db.cleanFile(v, in, w.Window)
+			}
+		}
+	}
+	return fmt.Errorf("build a day: %w", reason)
 }
 
 // daySource offers a sealed file or a day file to the building of a day.
@@ -107,8 +128,8 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
 	f := describe(manifest.Sealed, v.fileID, nil)
 	f.Born = in.Born // and no arrival: it is older than all that is sealed already
+	r := db.newRewriter(v.view, []*liveFile{in})
 	added, err := db.createFile(f, func(w *file.Writer) error {
-		r := db.newRewriter(v.view, []*liveFile{in})
 		for i := range in.day.Len() {
 			ls, err := in.day.Labels(i)
 			if err != nil {
@@ -120,6 +141,9 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = r.setDamagedAside()
+	}
 	if err != nil {
 		return err
 	}
@@ -129,7 +153,7 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 // cleanDaySeries writes one series of a window of a day.
 func (r *rewriter) cleanDaySeries(w *file.Writer, i int, ls labels.Labels, window, mint, maxt int64) error {
 	defer r.sc.release()
-	if err := r.sc.gatherFrom(r.inputs[0], i, mint, maxt); err != nil || len(r.sc.runs) == 0 {
+	if err := r.gather(func(int) int { return i }, mint, maxt); err != nil || len(r.sc.runs) == 0 {
 		return err
 	}
 	ref, _, err := r.db.registry.Intern(ls)

@@ -63,6 +63,7 @@ type DB struct {
 	background  background
 
 	failed   atomic.Pointer[error]
+	gap      atomic.Bool // Identity.Gap
 	closed   atomic.Bool
 	counters counters
 	replay   ReplayStats
@@ -85,7 +86,11 @@ func (db *DB) Intern(ls labels.Labels) (model.Ref, error) {
 func (db *DB) Labels(ref model.Ref) labels.Labels { return db.registry.Labels(ref) }
 
 // Identity returns which disk this is (C5).
-func (db *DB) Identity() Identity { return db.identity }
+func (db *DB) Identity() Identity {
+	id := db.identity
+	id.Gap = db.gap.Load()
+	return id
+}
 
 // Failed returns the error that stopped the storage, wrapping ErrFailed, or nil.
 func (db *DB) Failed() error {

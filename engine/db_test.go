@@ -28,9 +28,10 @@ func testOptions(c *testClock) Options {
 	return Options{Now: func() time.Time { return c.now }, NoBackground: true}
 }
 
-func mustOpen(t testing.TB, fsys vfs.FS, opts Options) *DB {
+// mustOpen opens the directory "data", or the one given.
+func mustOpen(t testing.TB, fsys vfs.FS, opts Options, dir ...string) *DB {
 	t.Helper()
-	db, err := Open(fsys, "data", opts)
+	db, err := Open(fsys, append(dir, "data")[0], opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,8 @@ func (db *DB) doNext(force bool) (more bool, err error) {
 		err = db.sealWindow(v, inputs, job.Window)
 	case plan.BuildDay:
 		err = db.buildDay(v, inputs, job.Day)
+	case plan.Drop:
+		err = db.applyEdit(edit{remove: job.Inputs})
 	default:
 		err = fmt.Errorf("job of unknown kind %d", job.Kind)
 	}

@@ -25,11 +25,11 @@ func (db *DB) openFiles() ([]*liveFile, error) {
 		level.Info(db.opts.Logger).Log("msg", "removed files that were being written or were replaced when the process died", "files", len(report.Removed))
 	}
 	for i := range report.Missing {
-		db.identity.Gap = true
+		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "a data file is missing", "file", report.Missing[i].Name())
 	}
 	if report.Damaged != nil {
-		db.identity.Gap = true
+		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "the manifest is damaged and was rebuilt from the data files", "err", report.Damaged)
 	}
 	var files []*liveFile
@@ -79,7 +79,7 @@ func closeLive(files []*liveFile) error {
 
 // setAside moves a damaged file out of the live set, for a look at it (E3).
 func (db *DB) setAside(f *manifest.File, reason error) error {
-	db.identity.Gap = true
+	db.gap.Store(true)
 	level.Error(db.opts.Logger).Log("msg", "a damaged data file was set aside", "file", f.Name(), "dir", filepath.Join(db.dir, quarantineDir), "err", reason)
 	if err := db.linkAside(f); err != nil {
 		return err

@@ -134,7 +134,7 @@ func (db *DB) openRegistry() error {
 		level.Warn(db.opts.Logger).Log("msg", "cut an unfinished write from the registry's end", "bytes", report.TornBytes)
 	}
 	if report.DamagedFrames > 0 {
-		db.identity.Gap = true
+		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "registry damaged: definitions of series are lost", "frames", report.DamagedFrames)
 	}
 	return nil
@@ -183,11 +183,11 @@ func (db *DB) replayLog() error {
 		level.Warn(db.opts.Logger).Log("msg", "cut the torn tail of the log: nothing of it was acknowledged", "bytes", report.TornBytes)
 	}
 	if r.unknown > 0 {
-		db.identity.Gap = true
+		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "samples in the log of series that nothing defines", "samples", r.unknown)
 	}
 	if report.Gap {
-		db.identity.Gap = true
+		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "the log has a gap: acknowledged samples are missing", "dir", filepath.Join(db.dir, logDir))
 	}
 	return nil

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -19,6 +21,9 @@ type rewriter struct {
 	inputs []*liveFile
 	sc     readScratch
 	out    model.Columns
+	// damaged are the inputs of which something could not be read (E3): what can
+	// be read goes into the new file, the input is set aside.
+	damaged map[*fileHandle]*liveFile
 }
 
 func (db *DB) newRewriter(v *view, inputs []*liveFile) *rewriter {
@@ -48,10 +53,13 @@ func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 	start := time.Now()
 	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
 	f := describe(manifest.Sealed, v.fileID, inputs)
+	r := db.newRewriter(v.view, inputs)
 	added, err := db.createFile(f, func(w *file.Writer) error {
-		r := db.newRewriter(v.view, inputs)
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.sealSeries(w, ref, at, window, mint, maxt) })
 	})
+	if err == nil {
+		err = r.setDamagedAside()
+	}
 	if err != nil {
 		return err
 	}
@@ -79,26 +87,70 @@ func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 // sealSeries reads one series of a window from all inputs and writes it.
 func (r *rewriter) sealSeries(w *file.Writer, ref model.Ref, at func(int) int, window, mint, maxt int64) error {
 	defer r.sc.release()
-	for i, f := range r.inputs {
-		if n := at(i); n >= 0 {
-			if err := r.sc.gatherFrom(f, n, mint, maxt); err != nil {
-				return err
-			}
-		}
-	}
-	if len(r.sc.runs) == 0 {
-		return nil
+	if err := r.gather(at, mint, maxt); err != nil || len(r.sc.runs) == 0 {
+		return err
 	}
 	return r.writeMerged(w, ref, r.db.registry.Labels(ref), window, mint, maxt)
+}
+
+// gather finds the chunks of a series in all inputs.
+func (r *rewriter) gather(at func(int) int, mint, maxt int64) error {
+	for i, f := range r.inputs {
+		n := at(i)
+		if n < 0 {
+			continue
+		}
+		if err := r.sc.gatherFrom(f, n, mint, maxt); err != nil && r.tolerate(err) == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tolerate notes a damaged input and returns it; nil when the error means
+// something else.
+func (r *rewriter) tolerate(err error) *liveFile {
+	var d *damagedError
+	if !errors.As(err, &d) {
+		return nil
+	}
+	if r.damaged[d.file.fileHandle] == nil {
+		level.Error(r.db.opts.Logger).Log("msg", "a data file is damaged: samples of it are lost here", "file", d.file.Name(), "err", err)
+		if r.damaged == nil {
+			r.damaged = map[*fileHandle]*liveFile{}
+		}
+		r.damaged[d.file.fileHandle] = d.file
+	}
+	return d.file
+}
+
+// setDamagedAside keeps the damaged inputs for a look at them, before the new
+// file takes their place.
+func (r *rewriter) setDamagedAside() error {
+	for _, f := range r.damaged {
+		r.db.gap.Store(true)
+		if err := r.db.linkAside(&f.File); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeMerged writes the gathered chunks of a series, merged and without what
 // is deleted.
 func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, window, mint, maxt int64) error {
 	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, ls, mint, maxt)
-	r.out.Reset()
-	if err := r.sc.readRuns(r.db.opts.Versions, mint, maxt, &r.out); err != nil {
-		return err
+	for {
+		r.out.Reset()
+		err := r.sc.readRuns(r.db.opts.Versions, mint, maxt, &r.out)
+		if err == nil {
+			break
+		}
+		bad := r.tolerate(err)
+		if bad == nil {
+			return err
+		}
+		r.sc.runs = slices.DeleteFunc(r.sc.runs, func(run fileRun) bool { return r.sc.cursors[run.at].file == bad })
 	}
 	w.Begin(ref)
 	w.Floats(window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
@@ -110,11 +162,14 @@ func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, 
 // are, but for those that a tombstone cuts.
 func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 	f := describe(manifest.Wide, v.fileID, inputs)
+	r := db.newRewriter(v.view, inputs)
 	added, err := db.createFile(f, func(w *file.Writer) error {
-		r := db.newRewriter(v.view, inputs)
 		cp := file.NewCopier(w)
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.copySeries(w, cp, ref, at) })
 	})
+	if err == nil {
+		err = r.setDamagedAside()
+	}
 	if err != nil {
 		return err
 	}
@@ -134,20 +189,13 @@ func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 
 func (r *rewriter) copySeries(w *file.Writer, cp *file.Copier, ref model.Ref, at func(int) int) error {
 	defer r.sc.release()
-	for i, f := range r.inputs {
-		if n := at(i); n >= 0 {
-			if err := r.sc.gatherFrom(f, n, -maxTime-1, maxTime); err != nil {
-				return err
-			}
-		}
-	}
-	if len(r.sc.runs) == 0 {
-		return nil
+	if err := r.gather(at, -maxTime-1, maxTime); err != nil || len(r.sc.runs) == 0 {
+		return err
 	}
 	w.Begin(ref)
 	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, r.db.registry.Labels(ref), -maxTime-1, maxTime)
 	for i := range r.sc.runs {
-		if err := r.copyRun(w, cp, &r.sc.runs[i]); err != nil {
+		if err := r.copyRun(w, cp, &r.sc.runs[i]); err != nil && r.tolerate(err) == nil {
 			return err
 		}
 	}

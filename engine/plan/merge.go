@@ -5,16 +5,9 @@ import (
 	"slices"
 )
 
-// dropDead removes wide files that hold nothing alive.
+// dropDead removes files that hold nothing alive.
 func (p *picture) dropDead() (Job, bool) {
-	var job Job
-	for i := range p.wide {
-		if len(p.wide[i].Parts) == 0 {
-			job.Kind = Merge
-			job.Inputs = append(job.Inputs, p.wide[i].ID)
-		}
-	}
-	return job, len(job.Inputs) > 0
+	return Job{Kind: Drop, Inputs: p.dead}, len(p.dead) > 0
 }
 
 // mergeWindow merges when more than MaxPerWindow wide files hold one window.

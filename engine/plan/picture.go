@@ -11,7 +11,8 @@ type picture struct {
 	Limits
 	now     int64
 	force   bool
-	wide    []File // by arrival
+	wide    []File   // by arrival
+	dead    []uint64 // files without live parts
 	windows map[int64]*windowState
 	days    map[int64]*dayState
 }
@@ -38,6 +39,10 @@ type dayState struct {
 func newPicture(l Limits, s State) *picture {
 	p := &picture{Limits: l, now: s.Now, force: s.Force, windows: map[int64]*windowState{}, days: map[int64]*dayState{}}
 	for _, f := range s.Files {
+		if len(f.Parts) == 0 {
+			p.dead = append(p.dead, f.ID)
+			continue
+		}
 		if f.Kind == Wide {
 			p.wide = append(p.wide, f)
 		}

@@ -136,9 +136,11 @@ const (
 	// BuildDay joins the sealed windows of Day, and the day file there is, into
 	// one day file.
 	BuildDay
+	// Drop removes the files Inputs, which hold nothing alive.
+	Drop
 )
 
-// Job is one thing to do. A job whose inputs hold nothing alive just drops them.
+// Job is one thing to do.
 type Job struct {
 	Kind   JobKind
 	Window int64 // of Seal

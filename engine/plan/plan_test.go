@@ -81,6 +81,13 @@ func (s *store) do(job Job) {
 		s.merge(in)
 	case Seal:
 		s.seal(job.Window, in)
+	case Drop:
+		for _, f := range in {
+			if len(f.Parts) > 0 {
+				s.t.Fatalf("drop of a file that is alive")
+			}
+			s.drop(f.ID)
+		}
 	case BuildDay:
 		out := File{Kind: Day}
 		for _, f := range in {
@@ -100,16 +107,14 @@ func (s *store) merge(in []File) {
 	at := slices.IndexFunc(wide, func(f File) bool { return f.ID == in[0].ID })
 	out := File{Kind: Wide}
 	for i, f := range in {
-		if len(f.Parts) > 0 && wide[at+i].ID != f.ID {
+		if wide[at+i].ID != f.ID {
 			s.t.Fatalf("merge of files that are not neighbours in the order of arrival")
 		}
 		out.Parts = addParts(out.Parts, f.Parts)
 		out.Arrival, out.Born = f.Arrival, max(out.Born, f.Born)
 		s.drop(f.ID)
 	}
-	if len(out.Parts) > 0 {
-		s.add(out)
-	}
+	s.add(out)
 }
 
 func (s *store) seal(window int64, in []File) {
