@@ -43,20 +43,21 @@ type partQuerier struct {
 }
 
 // Select starts to compute the part that the matchers stand for, or selects
-// series.
+// series. Parts that other nodes compute run side by side; here each part uses
+// all cores by itself and waits until it is asked for.
 func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
 	id, ok := plan.PartOf(ms)
 	if !ok || id >= len(q.parts.parts) {
 		return q.Querier.Select(ctx, sorted, hints, ms...)
 	}
-	set := &partSet{parts: q.parts, part: q.parts.parts[id], done: make(chan struct{}), at: -1}
-	q.running.Add(1)
-	go func() {
-		defer q.running.Done()
-		defer close(set.done)
+	set := &partSet{parts: q.parts, part: q.parts.parts[id], at: -1}
+	set.compute = sync.OnceFunc(func() {
 		set.result, set.warnings, set.err = q.parts.compute(ctx, set.part)
 		set.err = endOf(set.err)
-	}()
+	})
+	if _, ok := q.parts.store.(PartialRunner); ok {
+		q.running.Go(set.compute)
+	}
 	return set
 }
 
@@ -146,7 +147,7 @@ func (l seriesList) Read(i int, mint, maxt int64, dst *model.Columns) error {
 type partSet struct {
 	parts    *partQueryable
 	part     plan.Part
-	done     chan struct{}
+	compute  func() // sets the three below; again does nothing but wait
 	result   *partial.Result
 	warnings Warnings
 	err      error
@@ -158,7 +159,7 @@ type partSet struct {
 // Next waits for the result.
 func (s *partSet) Next() bool {
 	if s.at < 0 {
-		<-s.done
+		s.compute()
 		if s.err != nil {
 			return false
 		}
@@ -201,7 +202,7 @@ func (s *partSet) At() storage.Series { return partial.NewStorageSeries(s.series
 func (s *partSet) Err() error { return s.err }
 
 func (s *partSet) Warnings() annotations.Annotations {
-	<-s.done
+	s.compute()
 	a := prom.Annotations(s.warnings)
 	if s.result != nil {
 		a.Merge(s.result.Annotations())
