@@ -23,7 +23,7 @@ data reads everything in a data directory (default ./count_data) that no node is
 	}
 }
 
-func runCheck(_ context.Context, c call) error {
+func runCheck(ctx context.Context, c call) error {
 	if len(c.args) == 0 {
 		return &usageError{errors.New(`say what to check: "config" or "data"`)}
 	}
@@ -32,6 +32,8 @@ func runCheck(_ context.Context, c call) error {
 	switch what {
 	case "config":
 		return checkConfig(c)
+	case "data":
+		return checkData(ctx, c)
 	}
 	return &usageError{fmt.Errorf("%q cannot be checked, only config and data", what)}
 }

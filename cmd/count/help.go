@@ -20,7 +20,7 @@ type verb struct {
 
 // verbs returns all commands in the order of the help.
 func verbs() []verb {
-	return []verb{serveVerb(), insertVerb(), queryVerb(), checkVerb(), healthVerb(), clusterVerb(), benchVerb(), versionVerb()}
+	return []verb{serveVerb(), insertVerb(), queryVerb(), checkVerb(), inspectVerb(), healthVerb(), clusterVerb(), benchVerb(), versionVerb()}
 }
 
 func findVerb(name string) *verb {

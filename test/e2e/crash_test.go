@@ -3,6 +3,9 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,7 +127,8 @@ func TestStopAndStart(t *testing.T) {
 // TestDeleteAndFlush: deletes hide at once, what is written afterwards is
 // there, and flushing changes neither.
 func TestDeleteAndFlush(t *testing.T) {
-	n := process.Start(t, t.TempDir(), "ADMIN_API=true")
+	dir := t.TempDir()
+	n := process.Start(t, dir, "ADMIN_API=true")
 	at := time.Now().Add(-5 * time.Hour).UnixMilli()
 	for i := range int64(4) {
 		if err := n.Insert("d", at+i, float64(i)); err != nil {
@@ -160,4 +164,45 @@ func TestDeleteAndFlush(t *testing.T) {
 	n.Restart()
 	n.WaitReady()
 	check("restarted", want...)
+	n.Kill()
+	for _, args := range [][]string{{"check", "data"}, {"inspect"}} {
+		if code, out := run(t, []string{"DATA_DIR=" + dir}, args...); code != 0 || !strings.Contains(out, "files") {
+			t.Errorf("count %v: %d %s", args, code, out)
+		}
+	}
+	flipped := flipByte(t, filepath.Join(dir, "files"))
+	if code, out := run(t, nil, "check", "data", dir); code != 1 || !strings.Contains(out, "fault: "+flipped) {
+		t.Errorf("count check data with a flipped byte in %s: %d %s", flipped, code, out)
+	}
+	snapshots, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	if err != nil || len(snapshots) != 1 {
+		t.Fatalf("snapshots: %v %v", snapshots, err)
+	}
+	restored := process.Start(t, filepath.Join(dir, "snapshots", snapshots[0].Name()))
+	if got, err := restored.Range("d", at-10, at+10); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("from the snapshot: %v %v, want %v", got, err, want)
+	}
+}
+
+// flipByte damages the first file of a folder, as a failing disk would, in a
+// copy of its own: snapshots share the original. It returns the file's name.
+func flipByte(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("data files: %v %v", entries, err)
+	}
+	name := filepath.Join(dir, entries[0].Name())
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return entries[0].Name()
 }
