@@ -87,6 +87,12 @@ func (d *decoder) scatteredV1(b []byte) error {
 func (d *decoder) pointsV1(p points, b []byte, from int) error {
 	r := fieldReader{b: b, i: max(from, 0)}
 	for r.more() {
+		if sample, ok := r.short(tagSample); ok {
+			if err := d.addSample(&p, sample, false); err != nil {
+				return err
+			}
+			continue
+		}
 		if !r.next() {
 			return fmt.Errorf("time series: %w", errMalformed)
 		}

@@ -157,6 +157,12 @@ func (d *decoder) pointsV2(b []byte, from int, packed []byte) error {
 	p := d.begin(ref, rejection)
 	r := fieldReader{b: b, i: max(from, 0)}
 	for r.more() {
+		if sample, ok := r.short(tagSample); ok {
+			if err := d.addSample(&p, sample, true); err != nil {
+				return err
+			}
+			continue
+		}
 		if !r.next() {
 			return fmt.Errorf("time series: %w", errMalformed)
 		}

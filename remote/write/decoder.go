@@ -179,6 +179,10 @@ func readSampleFields(b []byte, withStart bool) (s sampleFields, ok bool) {
 	return s, true
 }
 
+// tagSample is the first byte of a sample in a TimeSeries of both versions, in
+// the only form that senders write.
+const tagSample = 2<<3 | wireBytes
+
 // addSample adds a Sample message to the batch.
 func (d *decoder) addSample(p *points, b []byte, withStart bool) error {
 	s, ok := readSample(b, withStart)

@@ -67,6 +67,20 @@ func (r *fieldReader) next() bool {
 	return r.content()
 }
 
+// short reads a length-delimited field of the given tag and less than 128 bytes,
+// if that is what comes next; otherwise it reads nothing.
+func (r *fieldReader) short(tag byte) ([]byte, bool) {
+	if len(r.b)-r.i < 2 || r.b[r.i] != tag {
+		return nil, false
+	}
+	n := int(r.b[r.i+1])
+	if n >= 0x80 || len(r.b)-r.i-2 < n {
+		return nil, false
+	}
+	r.i += 2 + n
+	return r.b[r.i-n : r.i], true
+}
+
 // content reads what follows the tag of a field that is no group.
 func (r *fieldReader) content() bool {
 	switch r.typ {
