@@ -1,7 +1,7 @@
 // Package version is the merge rule V1 and what it stands on: the hybrid
 // logical clock that versions are read from, the order of two samples of one
 // (series, timestamp), and the canonical bytes of a native histogram that the
-// order compares.
+// order compares (FORMAT.md).
 //
 // V1: every write carries a version from its coordinator's clock, read at
 // request start. For one (series, timestamp) the higher version wins; equal

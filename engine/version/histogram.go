@@ -8,23 +8,7 @@ import (
 	"github.com/count-db/count/internal/wire"
 )
 
-// The canonical bytes of a native histogram. They are what V1 compares, and
-// they are exact: decoding gives back every bit, spans and empty buckets as they
-// came (samples are compacted once, where they enter). Of the counter reset
-// hint only "gauge" is kept: the others say how a sample follows the one before
-// it, which merging changes, and are derived again on read.
-//
-//	flags          1 byte: 1 = gauge, 2 = zero bucket present, 4 = negative
-//	               buckets present, 8 = custom values present
-//	schema         varint
-//	sum            8 bytes, bits of the float
-//	count          integer: uvarint; float: 8 bytes
-//	[zero bucket]  threshold 8 bytes; count as above
-//	positive       spans: count, each varint offset and uvarint length;
-//	               buckets: count, each a varint delta (integer) or 8 bytes
-//	[negative]     the same
-//	[custom]       count, each 8 bytes
-
+// The flags of the canonical bytes of a native histogram (FORMAT.md).
 const (
 	histGauge    = 1 << 0
 	histZero     = 1 << 1

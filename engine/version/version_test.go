@@ -2,7 +2,10 @@ package version
 
 import (
 	"bytes"
+	"flag"
 	"math"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +17,8 @@ import (
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
 )
+
+var rewrite = flag.Bool("rewrite", false, "rewrite golden files")
 
 func TestClockNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -220,6 +225,31 @@ func equal[T comparable](a, b []T) bool {
 		}
 	}
 	return true
+}
+
+func TestGolden(t *testing.T) {
+	got := AppendHistogram(nil, &histogram.Histogram{
+		Schema: 3, Count: 300, ZeroCount: 2, ZeroThreshold: 0.001, Sum: 18.4,
+		PositiveSpans: []histogram.Span{{Offset: -2, Length: 2}, {Offset: 1, Length: 1}}, PositiveBuckets: []int64{1, 1, -1},
+		NegativeSpans: []histogram.Span{{Length: 1}}, NegativeBuckets: []int64{295},
+	})
+	got = AppendFloatHistogram(got, &histogram.FloatHistogram{
+		CounterResetHint: histogram.GaugeType, Schema: histogram.CustomBucketsSchema, Count: 3.5, Sum: 1,
+		PositiveSpans: []histogram.Span{{Length: 2}}, PositiveBuckets: []float64{1.5, 2}, CustomValues: []float64{0.5, 1},
+	})
+	path := filepath.Join("testdata", "histograms.golden")
+	if *rewrite {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("the bytes changed, and with them the merge rule: got %x, want %x", got, want)
+	}
 }
 
 func FuzzDecodeHistogram(f *testing.F) {
