@@ -67,8 +67,10 @@ func (db *DB) evict(v *view) {
 			broad = append(broad, f)
 		}
 	}
+	// Series that get samples from here on are no longer cold.
+	present := db.registry.PresentAnywhere()
 	keep := func(ref model.Ref) bool {
-		if db.registry.Present(ref, math.MinInt64, math.MaxInt64) || db.exemplars.holds(ref) {
+		if present(ref) || db.exemplars.holds(ref) {
 			return true
 		}
 		return slices.ContainsFunc(broad, func(f *liveFile) bool {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,12 +59,17 @@ func (r *Registry) Present(ref model.Ref, from, to int64) bool {
 	return false
 }
 
-// FilterPresent keeps, in place, the series that were marked in any window of
-// [from, to].
+// FilterPresent keeps, in place, the series (ascending by reference) that were
+// marked in any window of [from, to].
 func (r *Registry) FilterPresent(refs []model.Ref, from, to int64) []model.Ref {
 	r.presence.mu.RLock()
 	defer r.presence.mu.RUnlock()
 	windows := r.presence.between(from, to)
+	if len(refs) > 0 && len(refs) > int(refs[len(refs)-1]/64) {
+		// Joining the windows costs less than asking each of them.
+		joined := joinWindows(windows)
+		return slices.DeleteFunc(refs, func(ref model.Ref) bool { return !joined.has(ref) })
+	}
 	return slices.DeleteFunc(refs, func(ref model.Ref) bool {
 		for _, w := range windows {
 			if w.has(ref) {
@@ -72,6 +78,45 @@ func (r *Registry) FilterPresent(refs []model.Ref, from, to int64) []model.Ref {
 		}
 		return true
 	})
+}
+
+// PresentAnywhere returns a function that says whether a series was marked in
+// any window, as of now.
+func (r *Registry) PresentAnywhere() func(model.Ref) bool {
+	r.presence.mu.RLock()
+	defer r.presence.mu.RUnlock()
+	joined := joinWindows(slices.Collect(maps.Values(r.presence.windows)))
+	return joined.has
+}
+
+// refSet is a bitmap of references.
+type refSet []uint64
+
+func (s refSet) has(ref model.Ref) bool {
+	i := int(ref / 64)
+	return i < len(s) && s[i]&(1<<(ref%64)) != 0
+}
+
+// joinWindows returns the series that are in any of the windows; the caller
+// holds the lock.
+func joinWindows(windows []*windowPresence) refSet {
+	words := 0
+	for _, w := range windows {
+		words = max(words, len(w.bits))
+		if n := len(w.few); n > 0 {
+			words = max(words, int(w.few[n-1]/64)+1)
+		}
+	}
+	out := make(refSet, words)
+	for _, w := range windows {
+		for i := range w.bits {
+			out[i] |= w.bits[i].Load()
+		}
+		for _, ref := range w.few {
+			out[ref/64] |= 1 << (ref % 64)
+		}
+	}
+	return out
 }
 
 // PresentWindows returns the windows that have marks, ascending.

@@ -244,6 +244,26 @@ func TestPresenceIsASet(t *testing.T) {
 				}
 			}
 		}
+		anywhere := r.PresentAnywhere()
+		for _, ref := range all {
+			marked := false
+			for w := range want {
+				marked = marked || want[w][ref]
+			}
+			if anywhere(ref) != marked {
+				t.Fatalf("PresentAnywhere(%d) = %v", ref, anywhere(ref))
+			}
+		}
+		var few, keptFew []model.Ref // less than the lists are long: asked one by one
+		for i := 0; i < len(all); i += 200 {
+			few = append(few, all[i])
+			if slices.Contains(kept, all[i]) {
+				keptFew = append(keptFew, all[i])
+			}
+		}
+		if got := r.FilterPresent(few, from, to); !slices.Equal(got, keptFew) {
+			t.Fatalf("[%d, %d]: %v, want %v", from, to, got, keptFew)
+		}
 		if got := r.FilterPresent(all, from, to); !slices.Equal(got, kept) {
 			t.Fatalf("[%d, %d]: %d series, want %d", from, to, len(got), len(kept))
 		}
