@@ -22,6 +22,7 @@ func benchVerb() verb {
 		usage: `Usage:
   count bench data    [DATA FLAGS]                 what the data looks like
   count bench write   --target T... [FLAGS]        load it by remote write
+  count bench insert  --target T... [FLAGS]        write single samples by POST /insert
   count bench query   --target T... [FLAGS]        ask the questions of dashboards, one at a time
   count bench compare --target T... --reference T  compare answers point by point
   count bench peers   [FLAGS]                      all of it: starts Count, Prometheus and VictoriaMetrics on loopback
@@ -47,6 +48,9 @@ Flags of write:
   --senders N        concurrent connections (4)
   --settle D         how long after the last answer CPU time still counts (10s)
   --max-ahead N      by how many scrapes a sender may be ahead of the slowest (4)
+Flags of insert:
+  --clients N        at once (16)
+  --duration D       for how long (10s)
 Flags of query and compare:
   --class NAME       only this one
   --queries N        of each class at most (200)
@@ -70,19 +74,20 @@ type benchCall struct {
 	targets   []bench.Target
 	reference *bench.Target
 	peers     bench.Peers
+	insert    bench.InsertOptions
 }
 
 func runBench(ctx context.Context, c call) error {
 	if len(c.args) == 0 {
-		return &usageError{errors.New("say what: data, write, query, compare or peers")}
+		return &usageError{errors.New("say what: data, write, insert, query, compare or peers")}
 	}
 	what := c.args[0]
 	runs := map[string]func(context.Context, call, *benchCall) error{
-		"data": benchData, "write": benchWrite, "query": benchQuery, "compare": benchCompare, "peers": benchPeers,
+		"data": benchData, "write": benchWrite, "insert": benchInsert, "query": benchQuery, "compare": benchCompare, "peers": benchPeers,
 	}
 	run := runs[what]
 	if run == nil {
-		return &usageError{fmt.Errorf("unknown %q: there are data, write, query, compare and peers", what)}
+		return &usageError{fmt.Errorf("unknown %q: there are data, write, insert, query, compare and peers", what)}
 	}
 	b, err := parseBench(c, what)
 	if err != nil {
@@ -100,6 +105,8 @@ func parseBench(c call, what string) (*benchCall, error) {
 	fs.IntVar(&b.plan.Senders, "senders", 4, "")
 	fs.DurationVar(&b.plan.Write.Settle, "settle", 10*time.Second, "")
 	fs.IntVar(&b.plan.Write.MaxAhead, "max-ahead", 4, "")
+	fs.IntVar(&b.insert.Clients, "clients", 16, "")
+	fs.DurationVar(&b.insert.Duration, "duration", 10*time.Second, "")
 	fs.StringVar(&b.plan.Query.Only, "class", "", "")
 	fs.IntVar(&b.plan.Query.MaxQueries, "queries", 200, "")
 	fs.DurationVar(&b.plan.Query.MaxTime, "time", 3*time.Second, "")
@@ -166,8 +173,8 @@ func (b *benchCall) check(what string) error {
 	switch {
 	case p.Protocol != bench.V1 && p.Protocol != bench.V2:
 		return &usageError{errors.New("--protocol is 1 or 2")}
-	case p.Senders < 1 || p.Query.MaxQueries < 1 || p.Comparisons < 0:
-		return &usageError{errors.New("--senders, --queries and --comparisons are positive numbers")}
+	case p.Senders < 1 || b.insert.Clients < 1 || p.Query.MaxQueries < 1 || p.Comparisons < 0:
+		return &usageError{errors.New("--senders, --clients, --queries and --comparisons are positive numbers")}
 	case p.Query.Only != "" && !slices.Contains(bench.Classes(), p.Query.Only):
 		return &usageError{fmt.Errorf("unknown class %q: there are %s", p.Query.Only, strings.Join(bench.Classes(), ", "))}
 	case what != "data" && what != "peers" && len(b.targets) == 0:
@@ -207,6 +214,18 @@ func benchWrite(ctx context.Context, c call, b *benchCall) error {
 		results = append(results, r)
 	}
 	return bench.PrintWrites(c.stdout, b.plan.Set, results)
+}
+
+func benchInsert(ctx context.Context, c call, b *benchCall) error {
+	var results []bench.InsertResult
+	for _, t := range b.targets {
+		r, err := bench.Insert(ctx, t, b.insert)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+	}
+	return bench.PrintInserts(c.stdout, results)
 }
 
 func benchQuery(ctx context.Context, c call, b *benchCall) error {

@@ -35,6 +35,8 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case r.URL.Path == "/api/v1/write":
 		f.write(w, r)
+	case r.URL.Path == "/insert":
+		f.insert(w)
 	case r.URL.Path == "/api/v1/label/instance/values":
 		fmt.Fprint(w, `{"status":"success","data":["a","b"]}`)
 	case r.URL.Path == "/api/v1/series":
@@ -68,6 +70,18 @@ func (f *fakeServer) write(w http.ResponseWriter, r *http.Request) {
 	}
 	f.samples.Add(int64(len(req.Timeseries)))
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func (f *fakeServer) insert(w http.ResponseWriter) {
+	switch {
+	case f.code != 0:
+		w.WriteHeader(f.code)
+	case f.refusals.Add(1) <= f.refuse:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	default:
+		f.samples.Add(1)
+		w.WriteHeader(http.StatusCreated)
+	}
 }
 
 func fakeTarget(t *testing.T, f *fakeServer) Target {
@@ -122,6 +136,23 @@ func TestWriteStopsAtAPermanentError(t *testing.T) {
 	f := &fakeServer{code: http.StatusBadRequest}
 	_, err := Write(context.Background(), fakeTarget(t, f), Encode(testSet(4, 10*time.Minute), V1, 4), WriteOptions{MaxAhead: 1})
 	if !errors.Is(err, errRefused) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestInsert(t *testing.T) {
+	needsProc(t)
+	f := &fakeServer{refuse: 1}
+	opts := InsertOptions{Clients: 2, Duration: 300 * time.Millisecond}
+	r, err := Insert(context.Background(), fakeTarget(t, f), opts)
+	if err != nil || r.Requests == 0 || int64(r.Requests) != f.samples.Load() || r.NotAvailable != 1 || r.Longest < r.P99 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	var out bytes.Buffer
+	if err := PrintInserts(&out, []InsertResult{r}); err != nil || !strings.Contains(out.String(), "fake: ") {
+		t.Errorf("%v: %s", err, &out)
+	}
+	if _, err := Insert(context.Background(), fakeTarget(t, &fakeServer{code: 400}), opts); !errors.Is(err, errRefused) {
 		t.Fatalf("error %v", err)
 	}
 }
