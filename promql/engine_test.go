@@ -97,6 +97,42 @@ func TestActiveQueriesAreListedAndCanBeCancelled(t *testing.T) {
 	}
 }
 
+func TestARangeWithoutStepsIsEmpty(t *testing.T) {
+	e := newEngine(t, promql.Options{})
+	m := memstore.New()
+	m.Append(labels.FromStrings("__name__", "x"), 0, 1000, 1)
+	q, err := e.NewRangeQuery(context.Background(), prom.New(m), nil, "sum(x)", time.UnixMilli(2000), time.UnixMilli(1500), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := q.Exec(context.Background()); res.Err != nil || res.String() != "" {
+		t.Fatalf("%v, %v", res, res.Err)
+	}
+}
+
+func TestATimeoutIsNamed(t *testing.T) {
+	e := newEngine(t, promql.Options{Timeout: time.Millisecond})
+	q, err := e.NewInstantQuery(context.Background(), prom.New(gate{entered: make(chan struct{})}), nil, "sum(x)", time.UnixMilli(2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var timeout prompromql.ErrQueryTimeout
+	if res := q.Exec(context.Background()); !errors.As(res.Err, &timeout) {
+		t.Fatalf("error %v", res.Err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	e := newEngine(t, promql.Options{})
+	got, err := e.Explain("2 * sum(rate(x[5m]))", time.UnixMilli(0), time.UnixMilli(60_000), time.Second)
+	if err != nil || got != "remainder  2 * {__count_part__=\"0\"}\npart 0     node 2: sum(rate(x[5m]))\n" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if _, err := e.Explain("sum(", time.UnixMilli(0), time.UnixMilli(0), 0); err == nil {
+		t.Fatal("nonsense was explained")
+	}
+}
+
 func TestOptionsAreValidated(t *testing.T) {
 	if _, err := promql.New(promql.Options{Timeout: -1, MaxSamples: -1, Concurrency: -1, LookbackDelta: -1}); err == nil {
 		t.Fatal("negative options were taken")

@@ -23,7 +23,7 @@ func (e *Engine) Explain(query string, start, end time.Time, step time.Duration)
 		return "", fmt.Errorf("prepare query: %w", err)
 	}
 	grid := newGrid(start, end, step)
-	if e.opts.NoReduction || grid.Len() > maxSteps {
+	if e.opts.NoReduction || !splittable(grid) {
 		return (&plan.Plan{Remainder: expr}).String(), nil
 	}
 	return plan.Split(expr, grid, partial.Options{

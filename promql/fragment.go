@@ -26,8 +26,8 @@ func (e *Engine) Part(f Fragment) (plan.Part, error) {
 		return plan.Part{}, fmt.Errorf("prepare the query of a fragment: %w", err)
 	}
 	grid := newGrid(start, end, step)
-	if grid.Len() < 1 || grid.Len() > maxSteps {
-		return plan.Part{}, fmt.Errorf("a fragment of %d steps", grid.Len())
+	if !splittable(grid) {
+		return plan.Part{}, fmt.Errorf("a fragment from %d to %d by %d", f.Start, f.End, f.Step)
 	}
 	for _, part := range plan.Split(expr, grid, f.Options).Parts {
 		if part.Node == f.Node {

@@ -30,7 +30,7 @@ func (e *Engine) reduce(text string, q promql.Query, parts *partQueryable, opts 
 		return q
 	}
 	grid := gridOf(stmt)
-	if grid.Len() > maxSteps {
+	if !splittable(grid) {
 		return q
 	}
 	p := plan.Split(stmt.Expr, grid, e.partialOptions(stmt, opts))
@@ -43,6 +43,10 @@ func (e *Engine) reduce(text string, q promql.Query, parts *partQueryable, opts 
 	parts.maxSamples = int64(e.opts.MaxSamples)
 	return &reducedQuery{Query: q, again: again}
 }
+
+// splittable says whether a query on this grid is split: it has steps, and not
+// too many.
+func splittable(g partial.Grid) bool { return g.End >= g.Start && g.Len() <= maxSteps }
 
 // gridOf returns the steps of a query.
 func gridOf(stmt *parser.EvalStmt) partial.Grid {
