@@ -53,14 +53,19 @@ func start(t *testing.T, n int, env ...string) *nodes {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
+	return startAt(t, freeAddresses(t, n), func(_ int, run func()) { run() }, env...)
+}
+
+// startAt is start at given addresses; around runs what starts node i's process.
+func startAt(t *testing.T, addresses []string, around func(i int, run func()), env ...string) *nodes {
+	t.Helper()
 	c := &nodes{t: t, dir: t.TempDir()}
-	addresses := freeAddresses(t, n)
 	for i, address := range addresses {
 		settings := append([]string{
 			fmt.Sprintf("NODE_ID=%d", i+1), "BIND_ADDRESS=" + address, "CLUSTER_NODES=" + strings.Join(addresses, ","),
 			"HEARTBEAT_INTERVAL=500ms", "FAILURE_TIMEOUT=3s",
 		}, env...)
-		c.all = append(c.all, process.StartUnready(t, c.data(i+1), settings...))
+		around(i, func() { c.all = append(c.all, process.StartUnready(t, c.data(i+1), settings...)) })
 	}
 	c.whole()
 	return c
