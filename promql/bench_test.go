@@ -71,6 +71,8 @@ var benchQueries = []struct {
 	{"host-max-1h-12h", `max_over_time(temp{instance="host-3"}[1h])`, 324 * time.Minute, time.Hour, 21 * 1440},
 	{"avg-over-1h", `avg by (instance) (avg_over_time(temp[1h]))`, time.Hour, time.Minute, 420 * 480},
 	{"instant-sum", `sum(cpu_total)`, 0, 0, 1280 * 20},
+	{"join-1h", `1 - temp{sensor=~"1."} / on (instance, sensor) (temp{sensor=~"1."} + 1)`, time.Hour, 30 * time.Second, 2 * 200 * 260},
+	{"instant-host", `{instance="host-3"}`, 0, 0, 157 * 20},
 	{"one-series-1h", `temp{instance="host-3",sensor="1"}`, time.Hour, 15 * time.Second, 260},
 	{"one-rate-1h", `rate(cpu_total{instance="host-3",cpu="1",mode="user"}[5m])`, time.Hour, 15 * time.Second, 260},
 	{"sum-gauge-1h", `sum by (instance) (temp)`, time.Hour, 15 * time.Second, 420 * 260},
