@@ -209,8 +209,9 @@ func (n *testNode) write(name string, t int64, v float64) (copies int, err error
 		return 0, err
 	}
 	b := &model.Batch{Floats: []model.FloatSample{{T: t, V: v, Ref: ref}}}
-	err = n.Append(WithCopies(context.Background(), &copies), b)
-	return copies, err
+	var noted Copies
+	err = n.Append(WithCopies(context.Background(), &noted), b)
+	return noted.Least(), err
 }
 
 // read reads a series through a node: timestamp to value.

@@ -43,14 +43,6 @@ type write struct {
 	settled  bool           // guarded by mu
 }
 
-type copiesKey struct{}
-
-// WithCopies makes Append tell in *copies how many copies of each sample were
-// durable when it returned.
-func WithCopies(ctx context.Context, copies *int) context.Context {
-	return context.WithValue(ctx, copiesKey{}, copies)
-}
-
 // Append writes a batch: it returns nil when W candidates of every sample hold
 // it durably. An UnavailableError may be retried as it is; any part of the batch
 // may be stored then. The batch belongs to the caller again.
@@ -70,8 +62,8 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 	w := c.newWrite(t, b)
 	w.deadline, _ = ctx.Deadline()
 	copies, err := w.run(ctx, b)
-	if p, ok := ctx.Value(copiesKey{}).(*int); ok {
-		*p = copies
+	if err == nil {
+		noteCopies(ctx, copies)
 	}
 	return err
 }
@@ -79,8 +71,8 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
 	b.Version = c.clock.Now()
 	_, err := c.local.Append(ctx, b, false)
-	if p, ok := ctx.Value(copiesKey{}).(*int); ok && err == nil {
-		*p = 1
+	if err == nil {
+		noteCopies(ctx, 1)
 	}
 	return err
 }

@@ -24,7 +24,7 @@ func (n *Node) connectCluster(p *parts) error {
 	var err error
 	p.cluster, err = cluster.New(clusterLocal{p.db}, p.db.Clock(), cluster.Options{
 		Node: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, Address: n.advertised(), Seeds: cfg.ClusterNodes, Zone: cfg.Zone,
-		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version,
+		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version, Secret: cfg.ClusterSecret,
 		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
 		MaxSamples: cfg.QueryMaxSamples,

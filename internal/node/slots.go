@@ -39,8 +39,8 @@ func (s *slots) handlers(n *Node) server.Handlers {
 
 // fill puts the parts into the slots: from now on they answer.
 func (s *slots) fill(n *Node, p *parts) {
-	s.insert.Set(p.insert)
-	s.remoteWrite.Set(p.remoteWrite)
+	s.insert.Set(p.countingCopies(p.insert))
+	s.remoteWrite.Set(p.countingCopies(p.remoteWrite))
 	s.getRange.Set(http.HandlerFunc(p.rest.GetRange))
 	s.getAggregated.Set(http.HandlerFunc(p.rest.GetAggregated))
 	s.postRange.Set(http.HandlerFunc(p.rest.PostRange))
@@ -49,7 +49,7 @@ func (s *slots) fill(n *Node, p *parts) {
 	s.metadata.Set(p.api.Metadata)
 	s.federate.Set(p.api.Federate)
 	s.flush.Set(p.api.Flush)
-	s.otlp.Set(appendable.Handler(p.api.OTLP))
+	s.otlp.Set(p.countingCopies(appendable.Handler(p.api.OTLP)))
 	s.fillCluster(n, p)
 }
 
@@ -70,5 +70,5 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.join.Set(n.guarded(p.cluster.MessageHandler(true)))
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
 	s.replicate.Set(n.guarded(p.cluster.ReplicateHandler()))
-	s.internal.Set(p.cluster.Connect())
+	s.internal.Set(n.guarded(p.cluster.Connect()))
 }
