@@ -222,7 +222,7 @@ func TestModelAgreement(t *testing.T) {
 	for _, in := range []instance{
 		{voters: 2, proposers: []ring.NodeID{1, 2}, rounds: []int{2, 1}, crashes: 1, maxStates: 400_000},
 		{voters: 3, proposers: []ring.NodeID{1, 3}, rounds: []int{1, 1}, crashes: 0, maxStates: 400_000},
-		{voters: 3, proposers: []ring.NodeID{1, 2}, rounds: []int{1, 1}, crashes: 1, maxStates: 400_000},
+		{voters: 3, proposers: []ring.NodeID{1, 2}, rounds: []int{1, 1}, crashes: 1, only: 1, maxStates: 400_000},
 	} {
 		states, whole, disagreed := search(t, in)
 		if disagreed {

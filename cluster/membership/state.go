@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/internal/wire"
@@ -34,18 +35,49 @@ type RingRecord struct {
 	ClusterID string       `json:"cluster_id"`
 	RF        int          `json:"replication_factor"`
 	Members   []RingMember `json:"members"`
+	// Next is set while a change is under way: this ring is then a dual one (C3),
+	// of Members and of Next.
+	Next *NextRing `json:"next,omitempty"`
+}
+
+// NextRing is what a change leads to.
+type NextRing struct {
+	RF      int          `json:"replication_factor"`
+	Members []RingMember `json:"members"`
 }
 
 // Ring places the members.
 func (r *RingRecord) Ring() (*ring.Ring, error) {
-	members := make([]ring.Member, 0, len(r.Members))
-	for _, m := range r.Members {
-		members = append(members, ring.Member{ID: m.ID, Zone: m.Zone})
+	before, err := place(r.Number, r.RF, r.Members)
+	if err != nil || r.Next == nil {
+		return before, err
 	}
-	return ring.New(r.Number, r.RF, members)
+	after, err := place(r.Number, r.Next.RF, r.Next.Members)
+	if err != nil {
+		return nil, err
+	}
+	return ring.Dual(r.Number, before, after)
 }
 
-// Member returns the record of a node; nil when it is no member.
+func place(number uint64, rf int, all []RingMember) (*ring.Ring, error) {
+	members := make([]ring.Member, 0, len(all))
+	for _, m := range all {
+		members = append(members, ring.Member{ID: m.ID, Zone: m.Zone})
+	}
+	return ring.New(number, rf, members)
+}
+
+// Electorate are those who agree on the ring after this one (C2).
+func (r *RingRecord) Electorate() agree.Electorate {
+	e := make(agree.Electorate, 0, len(r.Members))
+	for _, m := range r.Members {
+		e = append(e, agree.Voter{Node: m.ID, Disk: m.Disk})
+	}
+	return e
+}
+
+// Member returns the record of a node; nil when it is no member, or only one of
+// Next.
 func (r *RingRecord) Member(id ring.NodeID) *RingMember {
 	for i := range r.Members {
 		if r.Members[i].ID == id {
@@ -67,6 +99,18 @@ type State struct {
 	Refilling string `json:"refilling,omitempty"`
 	// Merged is the disk on which such a merge was completed last.
 	Merged string `json:"merged,omitempty"`
+	// Vote is this node's part in agreeing on the next ring (agree.EncodeState).
+	Vote []byte `json:"vote,omitempty"`
+	// Copied is how far this node has come with its part of a change.
+	Copied *CopyProgress `json:"copied,omitempty"`
+}
+
+// CopyProgress is how far a node has come with copying what a dual ring makes it
+// a candidate of (C3).
+type CopyProgress struct {
+	Ring  uint64 `json:"ring"`  // the dual ring
+	Until int64  `json:"until"` // ms; everything before it is merged
+	Done  bool   `json:"done"`  // everything is
 }
 
 // LoadState reads the state; nil without an error when there is no file.

@@ -164,12 +164,12 @@ func (v *View) Majority() bool {
 		return false
 	}
 	seen := 0
-	for _, m := range v.ring.Members() {
+	for _, m := range v.ring.Voters() {
 		if v.InSight(m.ID) {
 			seen++
 		}
 	}
-	return 2*seen > len(v.ring.Members())
+	return 2*seen > len(v.ring.Voters())
 }
 
 // Seen returns how many nodes of the ring are in sight; before there is a ring,

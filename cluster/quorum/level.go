@@ -25,7 +25,7 @@ func (l Level) Complete(lists []ring.List, has func(ring.NodeID) bool) bool {
 		list := &lists[i]
 		switch l {
 		case One:
-			if list.Count(has) == 0 {
+			if !list.Any(has) {
 				return false
 			}
 		case All:

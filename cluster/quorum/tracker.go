@@ -100,10 +100,9 @@ func (t *Tracker) Acked(id ring.NodeID) bool {
 func (t *Tracker) Outcome() Outcome {
 	out := Durable
 	for _, g := range t.groups {
-		acked, failed := t.count(g)
 		switch {
-		case acked >= g.W:
-		case len(g.Nodes)-failed < g.W:
+		case g.Complete(t.Acked):
+		case !g.Possible(t.failed):
 			return Failed
 		default:
 			out = Pending
@@ -112,16 +111,9 @@ func (t *Tracker) Outcome() Outcome {
 	return out
 }
 
-func (t *Tracker) count(g *ring.List) (acked, failed int) {
-	for _, id := range g.Nodes {
-		switch s := t.find(id); {
-		case s.acked:
-			acked++
-		case s.err != nil:
-			failed++
-		}
-	}
-	return acked, failed
+func (t *Tracker) failed(id ring.NodeID) bool {
+	s := t.find(id)
+	return s != nil && s.err != nil
 }
 
 // Copies returns the smallest number of acknowledgements that any group has: so
@@ -129,11 +121,23 @@ func (t *Tracker) count(g *ring.List) (acked, failed int) {
 func (t *Tracker) Copies() int {
 	least := -1
 	for _, g := range t.groups {
-		if acked, _ := t.count(g); least < 0 || acked < least {
-			least = acked
+		for i := range g.Groups() {
+			if acked := t.acks(g.Group(i).Nodes); least < 0 || acked < least {
+				least = acked
+			}
 		}
 	}
 	return max(least, 0)
+}
+
+func (t *Tracker) acks(nodes []ring.NodeID) int {
+	n := 0
+	for _, id := range nodes {
+		if t.find(id).acked {
+			n++
+		}
+	}
+	return n
 }
 
 // StandIns appends the stand-ins to ask now: for each group without W
@@ -141,7 +145,7 @@ func (t *Tracker) Copies() int {
 // doubted says are silent or that failed, less the stand-ins asked already.
 func (t *Tracker) StandIns(dst []ring.NodeID, doubted func(ring.NodeID) bool) []ring.NodeID {
 	for _, g := range t.groups {
-		if acked, _ := t.count(g); acked >= g.W {
+		if g.Complete(t.Acked) {
 			continue
 		}
 		missing := 0
@@ -196,11 +200,16 @@ func (t *Tracker) Keeper(g int, prefer ring.NodeID) (ring.NodeID, bool) {
 // Err describes the first group that is not durable: nil when all are.
 func (t *Tracker) Err() error {
 	for _, g := range t.groups {
-		acked, _ := t.count(g)
-		if acked >= g.W {
+		if g.Complete(t.Acked) {
 			continue
 		}
-		e := &Error{Need: g.W, Acked: acked}
+		e := &Error{}
+		for i := range g.Groups() {
+			group := g.Group(i)
+			if acked := t.acks(group.Nodes); e.Need == 0 || acked-group.W < e.Acked-e.Need {
+				e.Need, e.Acked = group.W, acked
+			}
+		}
 		for _, id := range g.Nodes {
 			switch s := t.find(id); {
 			case s.acked:

@@ -135,3 +135,39 @@ func TestAgainstSets(t *testing.T) {
 		}
 	})
 }
+
+// TestDualNeedsBoth: in the middle of a change W of the old and W of the new
+// candidates make a write durable (C3).
+func TestDualNeedsBoth(t *testing.T) {
+	l := &ring.List{
+		Nodes: []ring.NodeID{1, 2, 3, 4}, Owners: 4, W: 2,
+		Both: []ring.Group{{Nodes: []ring.NodeID{1, 2, 3}, W: 2}, {Nodes: []ring.NodeID{2, 3, 4}, W: 2}},
+	}
+	var tr Tracker
+	for _, c := range []struct {
+		acked, failed []ring.NodeID
+		want          Outcome
+		copies        int
+	}{
+		{[]ring.NodeID{1, 2}, nil, Pending, 1},
+		{[]ring.NodeID{2, 3}, nil, Durable, 2},
+		{[]ring.NodeID{1, 2, 4}, nil, Durable, 2},
+		{[]ring.NodeID{1, 4}, []ring.NodeID{2}, Pending, 1},
+		{[]ring.NodeID{1}, []ring.NodeID{2, 3}, Failed, 0},
+		{[]ring.NodeID{1, 2}, []ring.NodeID{3, 4}, Failed, 1},
+	} {
+		tr.Reset([]*ring.List{l})
+		for _, id := range c.acked {
+			tr.Ack(id)
+		}
+		for _, id := range c.failed {
+			tr.Fail(id, errors.New("down"))
+		}
+		if got := tr.Outcome(); got != c.want || tr.Copies() != c.copies {
+			t.Errorf("acked %v, failed %v: %s with %d copies, want %s with %d", c.acked, c.failed, got, tr.Copies(), c.want, c.copies)
+		}
+		if (tr.Err() == nil) != (c.want == Durable) {
+			t.Errorf("acked %v: error %v", c.acked, tr.Err())
+		}
+	}
+}

@@ -30,6 +30,8 @@ type Ring struct {
 	listOf []uint32 // per bucket, index into lists
 	lists  []List
 	grid   []uint32 // by the top gridBits of a position: the first bucket to look at
+
+	before, after *Ring // of a dual ring; nil otherwise
 }
 
 // List is one group of candidates: every series of its buckets is held by the
@@ -42,6 +44,11 @@ type List struct {
 	Owners int
 	// W is how many of Nodes make a write durable and a read complete.
 	W int
+	// Both are set in a dual ring: the candidates of the ring before and of the
+	// one after. W of each are needed then.
+	Both []Group
+	// Copying are the candidates that copy the range in a dual ring, ascending.
+	Copying []NodeID
 }
 
 // Has says whether the node is a candidate.
@@ -74,12 +81,7 @@ func New(number uint64, rf int, members []Member) (*Ring, error) {
 		return nil, fmt.Errorf("ring: %d members: at most %d are possible", len(members), MaxMembers)
 	}
 	r := &Ring{number: number, rf: rf, members: slices.Clone(members)}
-	slices.SortFunc(r.members, func(a, b Member) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(r.members, byID)
 	for i, m := range r.members {
 		if m.ID == 0 {
 			return nil, errors.New("ring: node id 0: ids are positive")
@@ -221,6 +223,17 @@ func (r *Ring) Lists() []List { return r.lists }
 
 // Candidates appends the candidates of a position clockwise: owners first.
 func (r *Ring) Candidates(dst []NodeID, position uint64) []NodeID {
+	if r.Changing() {
+		// Those of the ring before come first: they have the data.
+		n := len(dst)
+		dst = r.before.Candidates(dst, position)
+		for _, id := range r.after.Candidates(nil, position) {
+			if !slices.Contains(dst[n:], id) {
+				dst = append(dst, id)
+			}
+		}
+		return dst
+	}
 	bucket := r.Bucket(position)
 	for _, m := range r.order[bucket*r.width : (bucket+1)*r.width] {
 		dst = append(dst, r.members[m].ID)
@@ -231,7 +244,13 @@ func (r *Ring) Candidates(dst []NodeID, position uint64) []NodeID {
 // Owners appends the owners of a position clockwise.
 func (r *Ring) Owners(dst []NodeID, position uint64) []NodeID {
 	n := len(dst)
-	return r.Candidates(dst, position)[:n+min(r.rf, len(r.members))]
+	dst = r.Candidates(dst, position)
+	if r.Changing() {
+		l := &r.lists[r.ListOf(position)]
+		mine := slices.DeleteFunc(dst[n:], func(id NodeID) bool { return !l.Owns(id) })
+		return dst[:n+len(mine)]
+	}
+	return dst[:n+min(r.rf, len(r.members))]
 }
 
 // Complete says whether answers of the given nodes make a complete read of every
@@ -245,16 +264,14 @@ func (r *Ring) Complete(has func(NodeID) bool) bool {
 	return true
 }
 
-// Complete says whether W of the candidates are among the given nodes.
-func (l *List) Complete(has func(NodeID) bool) bool { return l.Count(has) >= l.W }
+// Complete says whether W of the candidates are among the given nodes: W of each
+// ring's in a dual ring.
+func (l *List) Complete(has func(NodeID) bool) bool {
+	if l.Both != nil {
+		return count(l.Both[0].Nodes, has) >= l.Both[0].W && count(l.Both[1].Nodes, has) >= l.Both[1].W
+	}
+	return count(l.Nodes, has) >= l.W
+}
 
 // Count returns how many of the candidates are among the given nodes.
-func (l *List) Count(has func(NodeID) bool) int {
-	n := 0
-	for _, id := range l.Nodes {
-		if has(id) {
-			n++
-		}
-	}
-	return n
-}
+func (l *List) Count(has func(NodeID) bool) int { return count(l.Nodes, has) }

@@ -1,0 +1,147 @@
+package rebalance
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+)
+
+// Kind is what a change does.
+type Kind string
+
+// The kinds of changes.
+const (
+	Join    Kind = "join"    // a node becomes a member
+	Leave   Kind = "leave"   // a member goes, by its own wish
+	Remove  Kind = "remove"  // a dead member is taken out
+	Replace Kind = "replace" // a member's new disk is recorded: it has a vote again
+	Zone    Kind = "zone"    // a member's zone changes
+	Copies  Kind = "copies"  // the replication factor changes
+)
+
+// Request is a wish for a change.
+type Request struct {
+	Kind Kind        `json:"kind"`
+	Node ring.NodeID `json:"node_id,omitempty"`            // of all but Copies
+	Disk string      `json:"disk_id,omitempty"`            // of Join and Replace
+	Zone string      `json:"zone,omitempty"`               // of Join and Zone
+	RF   int         `json:"replication_factor,omitempty"` // of Copies
+}
+
+// String says what is wished.
+func (r Request) String() string {
+	if r.Kind == Copies {
+		return fmt.Sprintf("replication factor %d", r.RF)
+	}
+	return fmt.Sprintf("%s of node %d", r.Kind, r.Node)
+}
+
+// Errors that callers decide on.
+var (
+	// ErrChanging means that another change is under way: ask again when it ended.
+	ErrChanging = errors.New("another change of the ring is under way")
+	// ErrDone means that the ring is already as wished.
+	ErrDone = errors.New("the ring is already so")
+	// ErrRefused means that no ring can be as wished.
+	ErrRefused = errors.New("the ring cannot be changed so")
+)
+
+// Begin returns the ring that begins a change: the dual one, or, where no data
+// moves, the final one.
+func Begin(now *membership.RingRecord, wish Request) (*membership.RingRecord, error) {
+	if now.Next != nil {
+		return nil, ErrChanging
+	}
+	members, rf, err := apply(now, wish)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", wish, err)
+	}
+	next := &membership.RingRecord{Number: now.Number + 1, ClusterID: now.ClusterID, RF: now.RF, Members: now.Members}
+	if wish.Kind == Replace {
+		next.Members = members
+		return next, nil
+	}
+	next.Next = &membership.NextRing{RF: rf, Members: members}
+	return next, nil
+}
+
+// apply returns the members and the replication factor after a change.
+func apply(now *membership.RingRecord, wish Request) ([]membership.RingMember, int, error) {
+	members := slices.Clone(now.Members)
+	at := slices.IndexFunc(members, func(m membership.RingMember) bool { return m.ID == wish.Node })
+	if at < 0 && wish.Kind != Join && wish.Kind != Copies {
+		return nil, 0, fmt.Errorf("%w: node %d is no member", ErrDone, wish.Node)
+	}
+	switch wish.Kind {
+	case Join:
+		return join(members, now.RF, wish, at)
+	case Leave, Remove:
+		if len(members) == 1 {
+			return nil, 0, fmt.Errorf("%w: node %d is the last member", ErrRefused, wish.Node)
+		}
+		return slices.Delete(members, at, at+1), now.RF, nil
+	case Replace, Zone:
+		old := members[at]
+		if wish.Kind == Replace {
+			members[at].Disk = wish.Disk
+		} else {
+			members[at].Zone = wish.Zone
+		}
+		if members[at] == old {
+			return nil, 0, ErrDone
+		}
+		return members, now.RF, nil
+	case Copies:
+		if wish.RF < 1 {
+			return nil, 0, fmt.Errorf("%w: at least one copy is needed", ErrRefused)
+		}
+		if wish.RF == now.RF {
+			return nil, 0, ErrDone
+		}
+		return members, wish.RF, nil
+	}
+	return nil, 0, fmt.Errorf("%w: unknown change %q", ErrRefused, wish.Kind)
+}
+
+func join(members []membership.RingMember, rf int, wish Request, at int) ([]membership.RingMember, int, error) {
+	switch {
+	case wish.Node == 0 || wish.Disk == "":
+		return nil, 0, fmt.Errorf("%w: node and disk are needed", ErrRefused)
+	case at >= 0 && members[at].Disk != wish.Disk:
+		return nil, 0, fmt.Errorf("%w: node %d is a member on disk %s", ErrRefused, wish.Node, members[at].Disk)
+	case at >= 0:
+		return nil, 0, ErrDone
+	case len(members) >= ring.MaxMembers:
+		return nil, 0, fmt.Errorf("%w: %d members are the most", ErrRefused, ring.MaxMembers)
+	}
+	members = append(members, membership.RingMember{ID: wish.Node, Zone: wish.Zone, Disk: wish.Disk})
+	slices.SortFunc(members, func(a, b membership.RingMember) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return members, rf, nil
+}
+
+// Finish returns the ring that ends the change of a dual ring. Assess says when.
+func Finish(dual *membership.RingRecord) (*membership.RingRecord, error) {
+	if dual.Next == nil {
+		return nil, fmt.Errorf("%w: no change is under way", ErrDone)
+	}
+	return &membership.RingRecord{
+		Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.Next.RF, Members: dual.Next.Members,
+	}, nil
+}
+
+// Abort returns the ring that takes the change of a dual ring back. It is right
+// at any time: every write of the dual ring is at W of the old candidates.
+func Abort(dual *membership.RingRecord) (*membership.RingRecord, error) {
+	if dual.Next == nil {
+		return nil, fmt.Errorf("%w: no change is under way", ErrDone)
+	}
+	return &membership.RingRecord{Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.RF, Members: dual.Members}, nil
+}
