@@ -104,3 +104,20 @@ func hasHeading(t *testing.T, file, anchor string) bool {
 	}
 	return false
 }
+
+// TestFormatsAreListed: docs/formats.md leads to every FORMAT.md.
+func TestFormatsAreListed(t *testing.T) {
+	index, err := os.ReadFile(filepath.Join(root, "docs", "formats.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages(t) {
+		rel, err := filepath.Rel(root, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(page) == "FORMAT.md" && !strings.Contains(string(index), "../"+filepath.ToSlash(rel)) {
+			t.Errorf("%s is not listed in docs/formats.md", rel)
+		}
+	}
+}
