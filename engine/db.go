@@ -54,6 +54,10 @@ type DB struct {
 	// columnCache holds decoded timestamps of data files.
 	columnCache *file.Cache
 
+	// presenceDrops is raised before marks of presence are dropped: who took a
+	// view before and looks at marks after looks again.
+	presenceDrops atomic.Uint64
+
 	maintenance sync.Mutex
 	coldMarked  bool   // series are marked for eviction; guarded by maintenance
 	coldSince   uint64 // flushes when they were

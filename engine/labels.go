@@ -43,6 +43,16 @@ func (db *DB) labelTexts(ctx context.Context, mint, maxt int64, limit int, ms []
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	for {
+		drops := db.presenceDrops.Load()
+		texts, err := db.labelTextsOnce(mint, maxt, limit, ms, from)
+		if err != nil || db.presenceDrops.Load() == drops {
+			return texts, err
+		}
+	}
+}
+
+func (db *DB) labelTextsOnce(mint, maxt int64, limit int, ms []*labels.Matcher, from labelTexts) ([]string, error) {
 	v := db.views.acquire()
 	if v == nil {
 		return nil, ErrClosed

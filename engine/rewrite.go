@@ -90,6 +90,8 @@ func (r *rewriter) sealSeries(w *file.Writer, ref model.Ref, at func(int) int, w
 	if err := r.gather(at, mint, maxt); err != nil || len(r.sc.runs) == 0 {
 		return err
 	}
+	// The inputs may be broad files, whose series have no marks since a restart.
+	r.db.registry.MarkPresent(ref, window)
 	return r.writeMerged(w, ref, r.db.registry.Labels(ref), window, mint, maxt)
 }
 
@@ -176,6 +178,9 @@ func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 	e := edit{add: added}
 	for _, in := range inputs {
 		e.remove = append(e.remove, in.ID)
+		if in.isBroad() && added != nil {
+			db.markPresence(added)
+		}
 	}
 	if err := db.applyEdit(e); err != nil {
 		return err

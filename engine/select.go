@@ -42,6 +42,17 @@ func (db *DB) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	for {
+		drops := db.presenceDrops.Load()
+		s, err := db.selectOnce(mint, maxt, ms)
+		if err != nil || db.presenceDrops.Load() == drops {
+			return s, err
+		}
+		s.Close() // it may lack series whose marks went after the view was taken
+	}
+}
+
+func (db *DB) selectOnce(mint, maxt int64, ms []*labels.Matcher) (*Selection, error) {
 	v := db.views.acquire()
 	if v == nil {
 		return nil, ErrClosed

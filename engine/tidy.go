@@ -54,6 +54,7 @@ func (db *DB) dropPresence(v *view) {
 		if v.frozen != nil && v.frozen.windows.has(window) {
 			continue
 		}
+		db.presenceDrops.Add(1)
 		db.registry.DropPresence(window)
 	}
 }
