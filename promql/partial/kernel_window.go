@@ -50,8 +50,8 @@ func sumKernel(w *evaluator) {
 		return
 	}
 	w.eachWindow(func(_ int, vs []float64) float64 {
-		var sum, c float64
-		for _, v := range vs {
+		sum, c, n := sumFrom(0, vs)
+		for _, v := range vs[n:] {
 			sum, c = kahansum.Inc(v, sum, c)
 		}
 		if math.IsInf(sum, 0) {
@@ -59,6 +59,25 @@ func sumKernel(w *evaluator) {
 		}
 		return sum + c
 	})
+}
+
+// sumFrom adds to a sum, compensated as kahansum.Inc is and written out because
+// the calls would cost more than the additions. It stops before the first value
+// that would make the sum infinite and returns how many it has taken.
+func sumFrom(sum float64, vs []float64) (s, c float64, n int) {
+	for i, v := range vs {
+		t := sum + v
+		if t > math.MaxFloat64 || t < -math.MaxFloat64 {
+			return sum, c, i
+		}
+		if math.Abs(sum) >= math.Abs(v) {
+			c += (sum - t) + v
+		} else {
+			c += (v - t) + sum
+		}
+		sum = t
+	}
+	return sum, c, len(vs)
 }
 
 // prefixSums fills w.prefix if all values are integers whose absolute values add
@@ -100,28 +119,19 @@ func avgKernel(w *evaluator) {
 // mean is Prometheus's avg_over_time: the compensated sum divided, and
 // incremental from where the sum would overflow.
 func mean(vs []float64) float64 {
-	sum, count := vs[0], 1.
-	var m, c float64
-	incremental := false
-	for i, v := range vs[1:] {
-		count = float64(i + 2)
-		if !incremental {
-			newSum, newC := kahansum.Inc(v, sum, c)
-			if !math.IsInf(newSum, 0) {
-				sum, c = newSum, newC
-				continue
-			}
-			incremental = true
-			m = sum / (count - 1)
-			c /= count - 1
-		}
+	sum, c, n := sumFrom(vs[0], vs[1:])
+	count := float64(n + 1)
+	if n == len(vs)-1 {
+		return sum/count + c/count
+	}
+	m := sum / count
+	c /= count
+	for _, v := range vs[n+1:] {
+		count++
 		q := (count - 1) / count
 		m, c = kahansum.Inc(v/count, q*m, q*c)
 	}
-	if incremental {
-		return m + c
-	}
-	return sum/count + c/count
+	return m + c
 }
 
 func stdvarKernel(w *evaluator) {
