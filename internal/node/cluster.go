@@ -15,7 +15,7 @@ func (n *Node) clustered() bool { return n.opts.Config.ClusterEnabled }
 
 // appender is the write path below the pipeline.
 func (p *parts) appender() ingest.Appender {
-	if p.cluster == nil {
+	if !p.clustered {
 		return &localAppender{db: p.db}
 	}
 	return clusterAppender{p.cluster}

@@ -14,7 +14,7 @@ const copiesHeader = "X-Count-Copies"
 // countingCopies adds the header to the answers of an entrance. A node alone has
 // one copy, and says nothing of it.
 func (p *parts) countingCopies(next http.Handler) http.Handler {
-	if p.cluster == nil {
+	if !p.clustered {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,20 +9,22 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/server"
+	"github.com/count-db/count/internal/vfs"
 )
 
-// connectCluster makes this node a part of its cluster. Start does the rest.
+// connectCluster makes this node a part of its cluster. Start does the rest. A
+// node without a cluster is a ring of one: it has a status and takes the
+// documented messages, keeps nothing of that on disk, and its reads and writes
+// go straight to its storage.
 func (n *Node) connectCluster(p *parts) error {
 	cfg := n.opts.Config
 	identity := p.db.Identity()
-	var err error
-	p.cluster, err = cluster.New(clusterLocal{p.db}, p.db.Clock(), cluster.Options{
+	o := cluster.Options{
 		Node: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, Address: n.advertised(), Seeds: cfg.ClusterNodes, Zone: cfg.Zone,
 		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version, Secret: cfg.ClusterSecret,
 		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
@@ -32,8 +34,12 @@ func (n *Node) connectCluster(p *parts) error {
 		FS:         n.fs, Dir: filepath.Join(cfg.DataDir, "cluster"),
 		Logger: n.part("cluster"), Metrics: n.registry,
 		DataSize: func() int64 { return p.db.Stats().FileBytes },
-	})
-	if err != nil {
+	}
+	if !n.clustered() {
+		o.Seeds, o.FS, o.NoGossip = nil, vfs.NewMem(), true
+	}
+	var err error
+	if p.cluster, err = cluster.New(clusterLocal{p.db}, p.db.Clock(), o); err != nil {
 		return fmt.Errorf("build the node's part of the cluster: %w", err)
 	}
 	return nil
@@ -119,21 +125,4 @@ func describeCluster(c *cluster.Cluster, h *server.Health) {
 	}
 	status := c.Status()
 	h.Cluster = map[string]any{"name": status.Cluster, "ring": status.Ring, "members": len(status.Nodes), "majority": status.Majority, "write_quorum": status.WriteQuorum}
-}
-
-// aloneStatus is what GET /cluster/status answers on a node without a cluster.
-func (n *Node) aloneStatus(p *parts) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		cfg := n.opts.Config
-		server.WriteJSON(w, http.StatusOK, cluster.Status{
-			NodeID: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, ReplicationFactor: 1, WriteQuorum: 1, Majority: true,
-			Nodes: []cluster.NodeStatus{{
-				NodeRecord: membership.NodeRecord{
-					ID: ring.NodeID(cfg.NodeID), Address: n.advertised(), Status: membership.Active,
-					LastSeen: time.Now().UnixMilli(), Version: n.opts.Build.Version, DataSize: p.db.Stats().FileBytes,
-				},
-				Zone: cfg.Zone, Member: true, InSight: true,
-			}},
-		})
-	})
 }

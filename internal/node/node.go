@@ -104,10 +104,8 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.parts.Store(p)
 	n.slots.fill(n, p)
-	if p.cluster != nil {
-		if err := p.cluster.Start(); err != nil {
-			return errors.Join(fmt.Errorf("start the cluster: %w", err), n.stop(p, serving))
-		}
+	if err := p.cluster.Start(); err != nil {
+		return errors.Join(fmt.Errorf("start the cluster: %w", err), n.stop(p, serving))
 	}
 	n.ready()
 	level.Info(n.opts.Logger).Log("msg", "ready", "address", n.Address(), "data_dir", n.opts.Config.DataDir,

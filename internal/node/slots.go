@@ -53,19 +53,8 @@ func (s *slots) fill(n *Node, p *parts) {
 	s.fillCluster(n, p)
 }
 
-// fillCluster puts in place what nodes ask of one another. A node alone has
-// only a status.
+// fillCluster puts in place what nodes ask of one another.
 func (s *slots) fillCluster(n *Node, p *parts) {
-	if p.cluster == nil {
-		s.clusterStatus.Set(n.aloneStatus(p))
-		none := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			server.WriteError(w, http.StatusNotFound, "this node has no cluster: set CLUSTER_NODES or CLUSTER_ENABLED")
-		})
-		for _, slot := range []*server.Slot{s.join, s.gossip, s.replicate, s.internal} {
-			slot.Set(none)
-		}
-		return
-	}
 	s.clusterStatus.Set(p.cluster.StatusHandler())
 	s.join.Set(n.guarded(p.cluster.MessageHandler(true)))
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))

@@ -29,7 +29,8 @@ import (
 // parts are what a running node consists of.
 type parts struct {
 	db          *engine.DB
-	cluster     *cluster.Cluster // nil: the node is alone
+	cluster     *cluster.Cluster
+	clustered   bool // reads and writes go through the cluster
 	pipeline    *ingest.Pipeline
 	queries     *promql.Engine
 	insert      http.Handler
@@ -45,7 +46,7 @@ func (n *Node) open() (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
 	}
-	p := &parts{db: db}
+	p := &parts{db: db, clustered: n.clustered()}
 	if err := n.connect(p); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -58,10 +59,8 @@ func (n *Node) connect(p *parts) error {
 	if err := n.registry.Register(newStorageCollector(p.db)); err != nil {
 		return fmt.Errorf("register the metrics of the storage: %w", err)
 	}
-	if n.clustered() {
-		if err := n.connectCluster(p); err != nil {
-			return err
-		}
+	if err := n.connectCluster(p); err != nil {
+		return err
 	}
 	if err := n.connectWrites(p); err != nil {
 		return err
@@ -117,7 +116,7 @@ func (n *Node) connectReads(p *parts) error {
 	}
 	local := &localStore{db: p.db}
 	store, admin := promql.Store(local), administration(&localAdmin{db: p.db, fs: n.fs})
-	if p.cluster != nil {
+	if p.clustered {
 		store, admin = &clusterStore{p.cluster}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
 	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
@@ -234,18 +233,13 @@ func (p *parts) whyNotReady() string {
 	if err := p.db.Failed(); err != nil {
 		return err.Error()
 	}
-	if p.cluster != nil {
-		return clusterNotReady(p.cluster)
-	}
-	return ""
+	return clusterNotReady(p.cluster)
 }
 
 // describe adds to /health what the parts know.
 func (p *parts) describe(h *server.Health) {
 	h.Series = p.db.Stats().Series
-	if p.cluster != nil {
-		describeCluster(p.cluster, h)
-	}
+	describeCluster(p.cluster, h)
 }
 
 // atConsistency hands the consistency that a read asks for to the storage
