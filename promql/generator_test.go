@@ -46,7 +46,9 @@ func (g *generator) overRange() string {
 	if g.rng.IntN(12) == 0 {
 		sel = g.perSeries(1) + "[" + g.pick("5m:1m", "10m:30s", "2m:", "7m:13s") + "]" + g.modifiers()
 	}
-	switch g.rng.IntN(14) {
+	switch g.rng.IntN(15) {
+	case 2:
+		return fmt.Sprintf("double_exponential_smoothing(%s, %s, 0.3)", sel, g.pick("0.5", "0.1", "5"))
 	case 0:
 		return fmt.Sprintf("quantile_over_time(%s, %s)", g.pick("0.5", "0.99", "1.5", "0"), sel)
 	case 1:

@@ -91,7 +91,14 @@ func newWorker(p *Program, g Grid, maxSamples int64, all *shared) *worker {
 }
 
 // run evaluates the series [from, to).
-func (w *worker) run(ctx context.Context, sel store.Selection, from, to int) error {
+func (w *worker) run(ctx context.Context, sel store.Selection, from, to int) (err error) {
+	defer func() {
+		// Prometheus's functions panic with what is wrong about a query, such as a
+		// smoothing factor: its engine will say so itself.
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrFallback, r)
+		}
+	}()
 	mint, maxt := w.prog.Range(w.grid)
 	leaf := w.leaf()
 	for i := from; i < to; i++ {
