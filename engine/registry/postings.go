@@ -52,7 +52,9 @@ func (p *postings) add(ref model.Ref, ls labels.Labels) {
 }
 
 // addRef adds a reference to a list: at the end, unless it is one that the log
-// brought back out of order; then the list is copied.
+// brought back out of order (concurrent writers log a little out of order).
+// Then those behind it move up in place: copying the list instead would make
+// replay quadratic in the series, and nobody holds a list before replay ends.
 func addRef(list []model.Ref, ref model.Ref) []model.Ref {
 	if n := len(list); n == 0 || list[n-1] < ref {
 		return append(list, ref)
@@ -61,7 +63,7 @@ func addRef(list []model.Ref, ref model.Ref) []model.Ref {
 	if found {
 		return list
 	}
-	return slices.Insert(slices.Clone(list), i, ref)
+	return slices.Insert(list, i, ref)
 }
 
 // remove takes evicted series out of all lists.
@@ -118,14 +120,7 @@ func (n *nameEntry) compact() {
 	n.sorted.Store(nil)
 }
 
-// get returns the series with name=value.
-func (p *postings) get(name, value string) []model.Ref {
-	if n := p.names[name]; n != nil {
-		return n.get(value)
-	}
-	return nil
-}
-
+// get returns the series that have the value.
 func (n *nameEntry) get(value string) []model.Ref {
 	if at, ok := n.values[value]; ok {
 		return n.lists[at]

@@ -50,7 +50,7 @@ func (f *fakeNode) Flush(context.Context) error {
 }
 func (f *fakeNode) Flags() map[string]string { return map[string]string{"node-id": "1"} }
 func (f *fakeNode) ConfigYAML() string       { return "node_id: 1\n" }
-func (f *fakeNode) Runtime() Runtime { return Runtime{StartTime: time.Unix(1, 0), Hostname: "h"} }
+func (f *fakeNode) Runtime() Runtime         { return Runtime{StartTime: time.Unix(1, 0), Hostname: "h"} }
 
 func (f *fakeNode) Cardinality(int) (Cardinality, error) {
 	return Cardinality{Series: 3, SeriesByMetric: []Count{{"m", 3}}}, nil

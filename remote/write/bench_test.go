@@ -84,9 +84,9 @@ func BenchmarkDecode(b *testing.B) {
 	for _, p := range []protocol{protocolV1, protocolV2} {
 		b.Run(p.String(), func(b *testing.B) {
 			bodies := packedBodies(b, p)
-			d, cache := newTestDecoder(&fakeSeries{})
+			d, _ := newTestDecoder(&fakeSeries{})
 			d.limits.MaxLabels = 64
-			cache = seriescache.New(seriescache.Options{})
+			cache := seriescache.New(seriescache.Options{})
 			plain := make([]byte, 4<<20)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

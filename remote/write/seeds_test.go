@@ -73,7 +73,8 @@ func seedsV1(tb testing.TB) [][]byte {
 	}
 	name := label("__name__", "m")
 	return [][]byte{
-		b, {},
+		b,
+		{},
 		rawV1(join(name, label("a", "1"), sample(1, 2))),
 		rawV1(join(name, sample(1, 2), label("a", "1"), sample(3, 4))),                // labels behind
 		rawV1(join(name, sample(1, 2)), join(name, sample(1, 2), label("a", "1"))),    // behind a known prefix
@@ -83,7 +84,9 @@ func seedsV1(tb testing.TB) [][]byte {
 		rawV1(join(name, []byte{0x12, 3, 0x10, 0x80, 0x80})),                          // varint cut off
 		rawV1(join(name, []byte{0x12, 0xff, 0xff, 0xff, 0xff, 0x7f})),                 // length beyond the end
 		rawV1([]byte{0x0a, 0x7f, 0x0a}),                                               // label beyond the end
-		{0x0c}, {0x00, 0x01}, {0x18, 0x01},
+		{0x0c},
+		{0x00, 0x01},
+		{0x18, 0x01},
 	}
 }
 
@@ -111,7 +114,8 @@ func seedsV2(tb testing.TB) [][]byte {
 	symbols := join(appendField(nil, 4, nil), appendField(nil, 4, []byte("__name__")), appendField(nil, 4, []byte("m")))
 	point := sample(1, 2)
 	return [][]byte{
-		b, {},
+		b,
+		{},
 		join(appendField(nil, 5, join([]byte{0x0a, 2, 1, 2}, point)), symbols),                          // symbols behind
 		join(symbols, appendField(nil, 5, join([]byte{0x08, 1, 0x08, 2}, point))),                       // references not packed
 		join(symbols, appendField(nil, 5, join([]byte{0x0a, 1, 1}, point, []byte{0x0a, 1, 2}, point))),  // in two pieces
