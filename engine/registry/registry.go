@@ -151,7 +151,8 @@ func (r *Registry) Intern(ls labels.Labels) (ref model.Ref, created bool, err er
 // registry file says. When a live series has these labels already, under
 // another reference, that one is returned, and samples of ref are to be
 // applied to it. It is an error when ref names other labels. The series limit
-// does not count here: what was once taken is kept.
+// does not count here: what was once taken is kept. It is for recovery only:
+// nobody may read the registry meanwhile, because lists change in place.
 func (r *Registry) Define(ref model.Ref, ls labels.Labels) (model.Ref, error) {
 	if ref == 0 || ref == ^model.Ref(0) {
 		return 0, fmt.Errorf("define series %s: reference %d is out of range", model.SeriesKey(ls), ref)
