@@ -1,0 +1,224 @@
+package dashboards
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+)
+
+type dashboard struct {
+	UID, Title, Description string
+	Templating              struct{ List []struct{ Name, Type string } }
+	Panels                  []panel
+}
+
+type panel struct {
+	Type, Title, Description string
+	Datasource               struct{ UID string }
+	FieldConfig              struct{ Defaults struct{ Unit string } }
+	Targets                  []struct {
+		Expr, LegendFormat string
+		Datasource         struct{ UID string }
+	}
+}
+
+// variables are what Grafana puts in before it asks.
+var variables = strings.NewReplacer("$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$instance", ".*")
+
+func load(t *testing.T) map[string]dashboard {
+	t.Helper()
+	names, err := fs.Glob(Files, "grafana/*.json")
+	if err != nil || len(names) < 4 {
+		t.Fatalf("dashboards: %v, %v", names, err)
+	}
+	all := map[string]dashboard{}
+	for _, name := range names {
+		text, err := Files.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d dashboard
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all[name] = d
+	}
+	return all
+}
+
+func TestPanels(t *testing.T) {
+	for name, d := range load(t) {
+		if want := strings.TrimSuffix(path.Base(name), ".json"); d.UID != want || d.Title == "" || d.Description == "" {
+			t.Errorf("%s: uid %q, title %q, description %q", name, d.UID, d.Title, d.Description)
+		}
+		if len(d.Templating.List) == 0 || d.Templating.List[0].Name != "datasource" {
+			t.Errorf("%s: the first variable must be the data source", name)
+		}
+		seen := map[string]bool{}
+		for _, p := range d.Panels {
+			if p.Type == "row" {
+				continue
+			}
+			at := name + ": " + p.Title
+			if seen[p.Title] {
+				t.Errorf("%s: stands twice", at)
+			}
+			seen[p.Title] = true
+			if p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" || p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
+				t.Errorf("%s: title, description, unit, data source and queries must be there", at)
+			}
+			for _, q := range p.Targets {
+				if q.Datasource.UID != "${datasource}" || q.LegendFormat == "" {
+					t.Errorf("%s: query %q needs the data source and a legend", at, q.Expr)
+				}
+			}
+		}
+	}
+}
+
+// queries returns every query of dashboards and alerts with the place it is at.
+func queries(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for name, d := range load(t) {
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				all[variables.Replace(q.Expr)] = name + ": " + p.Title
+			}
+		}
+	}
+	for _, a := range alerts(t) {
+		all[a.Expr] = "alert " + a.Alert
+	}
+	return all
+}
+
+type alert struct {
+	Alert, Expr string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func alerts(t *testing.T) []alert {
+	t.Helper()
+	text, err := Files.ReadFile("rules/count-alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Groups []struct{ Rules []alert } }
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	var all []alert
+	for _, g := range file.Groups {
+		all = append(all, g.Rules...)
+	}
+	if len(all) < 10 {
+		t.Fatalf("only %d alerts", len(all))
+	}
+	return all
+}
+
+func TestAlerts(t *testing.T) {
+	text, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		anchors[strings.ToLower(strings.ReplaceAll(regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(m[1], ""), " ", "-"))] = true
+	}
+	for _, a := range alerts(t) {
+		if a.Alert == "" || a.Labels["severity"] == "" || a.Annotations["summary"] == "" {
+			t.Errorf("alert %q needs a severity and a summary", a.Alert)
+		}
+		page, anchor, _ := strings.Cut(a.Annotations["runbook_url"], "#")
+		if !strings.HasSuffix(page, "/docs/operating.md") || !anchors[anchor] {
+			t.Errorf("alert %s: docs/operating.md has no part %q", a.Alert, anchor)
+		}
+	}
+}
+
+func TestQueriesParse(t *testing.T) {
+	p := parser.NewParser(parser.Options{})
+	for query, at := range queries(t) {
+		if _, err := p.ParseExpr(query); err != nil {
+			t.Errorf("%s: %q: %v", at, query, err)
+		}
+	}
+}
+
+// notOurs are metrics of others: Prometheus's own and the client library's.
+var notOurs = regexp.MustCompile(`^(up|process_.*|go_.*)$`)
+
+// Every metric that a query names must stand in the code: a misspelt one draws
+// an empty panel for ever. That a running node shows them is test/e2e's part.
+func TestMetricsExist(t *testing.T) {
+	declared := sources(t)
+	p := parser.NewParser(parser.Options{})
+	for query, at := range queries(t) {
+		expr, err := p.ParseExpr(query)
+		if err != nil {
+			continue // TestQueriesParse tells
+		}
+		for _, ms := range parser.ExtractSelectors(expr) {
+			for _, m := range ms {
+				if m.Name != labels.MetricName || notOurs.MatchString(m.Value) {
+					continue
+				}
+				if name := strings.TrimSuffix(m.Value, "_bucket"); !declared.has(name) {
+					t.Errorf("%s: no metric %s", at, name)
+				}
+			}
+		}
+	}
+}
+
+// words are the names in quotes in the code.
+type words map[string]bool
+
+// has says whether the code names a metric: as a whole, or as a part that the
+// folder's stats.go puts a prefix before and, for counters, _total behind.
+func (w words) has(metric string) bool {
+	if w[metric] {
+		return true
+	}
+	for _, prefix := range []string{"count_engine_", "count_cluster_"} {
+		if part, ok := strings.CutPrefix(metric, prefix); ok && (w[part] || w[strings.TrimSuffix(part, "_total")]) {
+			return true
+		}
+	}
+	return false
+}
+
+func sources(t *testing.T) words {
+	t.Helper()
+	quoted := regexp.MustCompile(`"([a-z][a-z0-9_]+)"`)
+	names := words{}
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		text, err := fs.ReadFile(root, file)
+		if err != nil {
+			return err
+		}
+		for _, m := range quoted.FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
