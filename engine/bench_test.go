@@ -50,6 +50,7 @@ func (s *setA) append(tb testing.TB, db *DB, b *model.Batch, scrape int) {
 	for target := range s.targets {
 		b.Reset()
 		t := s.times[target][scrape]
+		b.Version = db.clock.Now()
 		for i := target * seriesPerTarget; i < (target+1)*seriesPerTarget; i++ {
 			b.Floats = append(b.Floats, model.FloatSample{Ref: s.refs[i], T: t, V: s.values[i][scrape]})
 		}
@@ -67,10 +68,18 @@ func BenchmarkSetA(b *testing.B) {
 	if _, err := fmt.Sscan(os.Getenv("COUNT_BENCH_TARGETS"), &targets); err != nil {
 		targets = 4
 	}
+	for _, versions := range []bool{false, true} {
+		b.Run(fmt.Sprintf("versions=%v", versions), func(b *testing.B) { benchSetA(b, targets, scrapes, versions) })
+	}
+}
+
+func benchSetA(b *testing.B, targets, scrapes int, versions bool) {
 	for b.Loop() {
 		dir := b.TempDir()
 		clock := newTestClock()
-		db, err := Open(vfs.OS(), dir+"/data", testOptions(clock))
+		opts := testOptions(clock)
+		opts.Versions = versions
+		db, err := Open(vfs.OS(), dir+"/data", opts)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -227,4 +236,32 @@ func readDB(b *testing.B) *DB {
 	}
 	b.Cleanup(func() { mustClose(b, db) })
 	return db
+}
+
+// BenchmarkSelect selects all series, and reads the last 5 minutes of each, as
+// an instant query does.
+func BenchmarkSelect(b *testing.B) {
+	db := readDB(b)
+	all := labels.MustNewMatcher(labels.MatchNotEqual, "__name__", "")
+	last := db.Stats().MaxTime
+	var cols model.Columns
+	b.ReportAllocs()
+	series, selecting := 0, time.Duration(0)
+	for b.Loop() {
+		start := time.Now()
+		sel, err := db.Select(context.Background(), last-300_000, last, all)
+		if err != nil {
+			b.Fatal(err)
+		}
+		selecting += time.Since(start)
+		for i := range sel.Len() {
+			if err := sel.Read(i, last-300_000, last, &cols); err != nil {
+				b.Fatal(err)
+			}
+		}
+		series = sel.Len()
+		sel.Close()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(series), "ns/series")
+	b.ReportMetric(float64(selecting.Nanoseconds())/float64(b.N)/float64(series), "ns/series-select")
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -35,11 +34,11 @@ func (db *DB) buildDay(v workView, inputs []*liveFile, number int64) error {
 		return db.salvage(v, inputs, err)
 	}
 	if err != nil {
-		return fmt.Errorf("build day %d: %w", number, err)
+		return err
 	}
 	added, err := db.openCreated(f, info)
 	if err != nil {
-		return fmt.Errorf("build day %d: %w", number, err)
+		return err
 	}
 	e := edit{add: added}
 	for _, in := range inputs {
@@ -66,7 +65,7 @@ func (db *DB) salvage(v workView, inputs []*liveFile, reason error) error {
 			}
 		}
 	}
-	return fmt.Errorf("build a day: %w", reason)
+	return reason
 }
 
 // daySource offers a sealed file or a day file to the building of a day.

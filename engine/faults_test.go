@@ -102,6 +102,29 @@ func TestFlushOnAFullDisk(t *testing.T) {
 	mustClose(t, db)
 }
 
+// A day that cannot be built does not hold up the windows.
+func TestFailingJobLeavesOthersAlone(t *testing.T) {
+	clock := newTestClock()
+	faults := &switchable{match: func(op vfs.Op) bool { return op.Kind == vfs.OpWrite && strings.Contains(op.Path, ".day") }}
+	db := mustOpen(t, vfs.NewFault(vfs.NewMem(), faults.inject), smallLimits(testOptions(clock)))
+	faults.on.Store(true)
+	for i := range int64(26) {
+		ts := float64(testStart + i*hourMillis)
+		put(t, db, series("m"), ts, 1, ts+1, 1)
+	}
+	clock.advance(30 * time.Hour)
+	for range 2 {
+		if err := db.Flush(context.Background()); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("flush when a day cannot be written: %v", err)
+		}
+		wantFiles(t, db, 0, 13, 0)
+	}
+	faults.on.Store(false)
+	mustFlush(t, db)
+	wantFiles(t, db, 0, 1, 1)
+	mustClose(t, db)
+}
+
 // When flushing cannot keep up, writes wait and are then refused.
 func TestOverload(t *testing.T) {
 	clock := newTestClock()

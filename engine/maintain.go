@@ -42,46 +42,79 @@ func (db *DB) maintain(ctx context.Context, force bool) error {
 	if err := db.retain(); err != nil {
 		return err
 	}
+	w := work{force: force, avoidWindows: map[int64]bool{}, avoidDays: map[int64]bool{}}
 	for range maxJobs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		more, err := db.doNext(force)
+		more, err := db.doNext(&w)
 		if err != nil {
 			return err
 		}
 		if !more {
-			return db.tidy()
+			return errors.Join(append(w.errs, db.tidy())...)
 		}
 	}
 	return fmt.Errorf("file jobs do not come to an end after %d", maxJobs)
 }
 
+// work is one round of jobs. A window or day that fails is left alone until the
+// next round, so that it does not hold up the others.
+type work struct {
+	force                   bool
+	avoidWindows, avoidDays map[int64]bool
+	errs                    []error
+}
+
+// failed notes a job that failed; it returns the error when the round has to
+// end.
+func (w *work) failed(job plan.Job, err error) error {
+	switch {
+	case errors.Is(err, ErrFailed):
+		return err
+	case job.Kind == plan.Seal:
+		w.avoidWindows[job.Window] = true
+	case job.Kind == plan.BuildDay:
+		w.avoidDays[job.Day] = true
+	default:
+		return err
+	}
+	w.errs = append(w.errs, err)
+	return nil
+}
+
 // doNext does the most urgent job of the plan.
-func (db *DB) doNext(force bool) (more bool, err error) {
+func (db *DB) doNext(w *work) (more bool, err error) {
 	v, ok := db.acquireWork()
 	if !ok {
 		return false, ErrClosed
 	}
 	defer func() { err = errors.Join(err, db.views.release(v.view)) }()
-	job, ok := plan.Next(db.limits, db.planState(v.view, force))
+	s := db.planState(v.view, w.force)
+	s.AvoidWindows, s.AvoidDays = w.avoidWindows, w.avoidDays
+	job, ok := plan.Next(db.limits, s)
 	if !ok {
 		return false, nil
 	}
+	if err := db.do(v, job); err != nil {
+		return true, w.failed(job, fmt.Errorf("%v: %w", job, err))
+	}
+	return true, nil
+}
+
+func (db *DB) do(v workView, job plan.Job) error {
 	inputs := v.pick(job.Inputs)
 	switch job.Kind {
 	case plan.Merge:
-		err = db.mergeWide(v, inputs)
+		return db.mergeWide(v, inputs)
 	case plan.Seal:
-		err = db.sealWindow(v, inputs, job.Window)
+		return db.sealWindow(v, inputs, job.Window)
 	case plan.BuildDay:
-		err = db.buildDay(v, inputs, job.Day)
+		return db.buildDay(v, inputs, job.Day)
 	case plan.Drop:
-		err = db.applyEdit(edit{remove: job.Inputs})
-	default:
-		err = fmt.Errorf("job of unknown kind %d", job.Kind)
+		return db.applyEdit(edit{remove: job.Inputs})
 	}
-	return err == nil, err
+	return fmt.Errorf("job of unknown kind %d", job.Kind)
 }
 
 // planState describes the files of a view to the plan.

@@ -15,6 +15,8 @@ type picture struct {
 	dead    []uint64 // files without live parts
 	windows map[int64]*windowState
 	days    map[int64]*dayState
+
+	avoidWindows, avoidDays map[int64]bool
 }
 
 // windowState is what is known of one window over all files.
@@ -37,7 +39,10 @@ type dayState struct {
 }
 
 func newPicture(l Limits, s State) *picture {
-	p := &picture{Limits: l, now: s.Now, force: s.Force, windows: map[int64]*windowState{}, days: map[int64]*dayState{}}
+	p := &picture{
+		Limits: l, now: s.Now, force: s.Force, windows: map[int64]*windowState{}, days: map[int64]*dayState{},
+		avoidWindows: s.AvoidWindows, avoidDays: s.AvoidDays,
+	}
 	for _, f := range s.Files {
 		if len(f.Parts) == 0 {
 			p.dead = append(p.dead, f.ID)
@@ -94,7 +99,7 @@ func (p *picture) day(n int64) *dayState {
 // sealNext finds the oldest window to seal.
 func (p *picture) sealNext() (Job, bool) {
 	for _, n := range slices.Sorted(maps.Keys(p.windows)) {
-		if p.wantsSeal(n) {
+		if p.wantsSeal(n) && !p.avoidWindows[n] {
 			return p.sealJob(n), true
 		}
 	}
@@ -137,7 +142,7 @@ func (p *picture) sealJob(n int64) Job {
 func (p *picture) buildDay() (Job, bool) {
 	for _, n := range slices.Sorted(maps.Keys(p.days)) {
 		d := p.days[n]
-		if len(d.sealed) == 0 || (n+1)*p.WindowsPerDay*p.Window+p.DayDelay > p.now {
+		if len(d.sealed) == 0 || p.avoidDays[n] || (n+1)*p.WindowsPerDay*p.Window+p.DayDelay > p.now {
 			continue
 		}
 		job := Job{Kind: BuildDay, Day: n}

@@ -20,6 +20,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -121,6 +122,8 @@ type State struct {
 	// Force seals every closed window with enough samples now, without waiting
 	// for quiet (a flush on demand).
 	Force bool
+	// AvoidWindows and AvoidDays are not sealed and not built: that just failed.
+	AvoidWindows, AvoidDays map[int64]bool
 }
 
 // JobKind says what a job does.
@@ -146,6 +149,21 @@ type Job struct {
 	Window int64 // of Seal
 	Day    int64 // of BuildDay
 	Inputs []uint64
+}
+
+// String describes the job for an error or a log line.
+func (j Job) String() string {
+	switch j.Kind {
+	case Merge:
+		return fmt.Sprintf("merge of %d wide files", len(j.Inputs))
+	case Seal:
+		return fmt.Sprintf("seal of window %d", j.Window)
+	case BuildDay:
+		return fmt.Sprintf("build of day %d", j.Day)
+	case Drop:
+		return fmt.Sprintf("drop of %d files", len(j.Inputs))
+	}
+	return fmt.Sprintf("job of unknown kind %d", j.Kind)
 }
 
 // Next returns the most urgent job; false when there is none.
