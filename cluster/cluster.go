@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/hints"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
@@ -35,7 +36,11 @@ type Cluster struct {
 
 	topo     atomic.Pointer[topology]
 	majority atomic.Bool
-	settled  atomic.Bool // a majority was heard since the start, or the failure timeout has passed
+	// gate keeps the ring as it is from the check of a copy's ring number until
+	// the copy is stored: what is copied after a ring came into force has all that
+	// was taken under the one before (C3).
+	gate    sync.RWMutex
+	settled atomic.Bool // a majority was heard since the start, or the failure timeout has passed
 
 	mu       sync.Mutex
 	view     *membership.View                // guarded by mu
@@ -46,10 +51,12 @@ type Cluster struct {
 	waits    error                           // guarded by mu; why the cluster is not founded
 	refused  map[string]string               // guarded by mu; who refused or was refused, and why
 	back     map[ring.NodeID]chan struct{}   // guarded by mu; capacity 1: the node is back, bring it up to date
+	core     *agree.Core                     // guarded by mu; this node's part in deciding the next ring
 
-	refill  refillState
-	repairs chan repair
-	changes *changes
+	refill   refillState
+	changing *changing
+	repairs  chan repair
+	changes  *changes
 
 	digestCache digestCache
 
@@ -78,7 +85,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
-		lingering: map[*write]struct{}{}, changes: newChanges(), repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		changing: newChanging(), lingering: map[*write]struct{}{}, changes: newChanges(), repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
 	c.stats = newStats(o.Metrics, c)
@@ -155,6 +162,7 @@ func (c *Cluster) Start() error {
 	c.wg.Go(c.repair)
 	c.wg.Go(c.compare)
 	c.wg.Go(c.refillWhenNeeded)
+	c.wg.Go(c.watchRing)
 	return nil
 }
 

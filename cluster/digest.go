@@ -116,7 +116,7 @@ func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, 
 	}
 	var differ []digestKey
 	for k, d := range mine {
-		if l := &t.lists[k.list]; l.Owns(id) && theirs[k] != d {
+		if l := &t.lists[k.list]; l.Owns(id) && !l.Copies(id) && theirs[k] != d {
 			differ = append(differ, k)
 		}
 	}

@@ -130,8 +130,11 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	}
 	c.view.SetRing(t.ring, time.Now())
 	c.checkDiskLocked(nil)
+	c.gate.Lock()
 	c.topo.Store(t)
+	c.gate.Unlock()
 	c.waits = nil
+	c.changing.now()
 	c.connectLocked()
 	c.noteSightLocked()
 	return nil

@@ -53,8 +53,10 @@ func (s *Series) Read(mint, maxt int64, dst *model.Columns) error {
 // belongs to one goroutine; its series do not.
 type Set struct {
 	c       *Cluster
-	ctx     context.Context
+	parent  context.Context // of the request
+	ctx     context.Context // of the asking
 	cancel  context.CancelFunc
+	asked   selectRequest
 	answers *answers
 	sources []*source
 	wake    chan struct{} // capacity 1: a source has something
@@ -79,12 +81,8 @@ func (c *Cluster) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if err != nil {
 		return nil, err
 	}
-	q := selectRequest{mint: mint, maxt: maxt, matchers: ms}
-	var nodes []ring.NodeID
-	for _, m := range t.ring.Members() {
-		nodes = append(nodes, m.ID)
-	}
-	s, err := c.open(ctx, newAnswers(t, quorum.LevelFrom(ctx)), nodes, q)
+	q := selectRequest{ring: t.ring.Number(), mint: mint, maxt: maxt, matchers: ms}
+	s, err := c.open(ctx, newAnswers(t, quorum.LevelFrom(ctx)), memberIDs(t), q)
 	if s != nil {
 		s.repairing = true
 	}
@@ -93,22 +91,30 @@ func (c *Cluster) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 
 // open begins to ask the nodes.
 func (c *Cluster) open(ctx context.Context, a *answers, nodes []ring.NodeID, q selectRequest) (*Set, error) {
-	s := &Set{c: c, answers: a, wake: make(chan struct{}, 1), began: time.Now()}
-	s.ctx, s.cancel = context.WithCancel(ctx)
-	body := q.append(nil)
+	s := &Set{c: c, parent: ctx, asked: q, answers: a, wake: make(chan struct{}, 1), began: time.Now()}
+	if err := s.ask(nodes); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// ask begins to ask the nodes.
+func (s *Set) ask(nodes []ring.NodeID) error {
+	s.ctx, s.cancel = context.WithCancel(s.parent)
+	body := s.asked.append(nil)
 	for _, id := range nodes {
-		src := &source{id: id, set: s, parts: make(chan part, 2)}
-		if id == c.opts.Node {
-			if err := src.openHere(q); err != nil {
-				s.Close()
-				return nil, err
+		src := &source{id: id, set: s, ctx: s.ctx, parts: make(chan part, 2)}
+		if id == s.c.opts.Node {
+			if err := src.openHere(s.asked); err != nil {
+				return err
 			}
 		} else {
 			go src.run(body)
 		}
 		s.sources = append(s.sources, src)
 	}
-	return s, nil
+	return nil
 }
 
 // Next moves to the next series; it may wait for the network.
@@ -116,6 +122,9 @@ func (s *Set) Next() bool {
 	for !s.done && s.err == nil {
 		if !s.wait() {
 			break
+		}
+		if s.reopen() {
+			continue
 		}
 		if !s.headed {
 			s.uniteTombstones()
@@ -268,7 +277,7 @@ func (s *Set) offerRepairs(merged *Series, holders []*source, same bool) {
 		return
 	}
 	for _, src := range s.sources {
-		if src.err != nil || !list.Owns(src.id) {
+		if src.err != nil || !list.Owns(src.id) || list.Copies(src.id) {
 			continue
 		}
 		held := &model.Columns{}
@@ -334,7 +343,8 @@ type part struct {
 type source struct {
 	id    ring.NodeID
 	set   *Set
-	parts chan part // capacity 2; of remote sources
+	ctx   context.Context // of the asking
+	parts chan part       // capacity 2; of remote sources
 
 	// Of the set's goroutine.
 	counts     bool
@@ -413,7 +423,7 @@ func (s *source) pollHere() {
 
 // run reads a remote node's answer.
 func (s *source) run(body []byte) {
-	ctx := s.set.ctx
+	ctx := s.ctx
 	p := s.set.c.peer(s.id)
 	if p == nil {
 		s.put(part{err: transport.ErrUnreachable})
@@ -452,7 +462,7 @@ func (s *source) run(body []byte) {
 func (s *source) put(p part) bool {
 	select {
 	case s.parts <- p:
-	case <-s.set.ctx.Done():
+	case <-s.ctx.Done():
 		return false
 	}
 	select {

@@ -20,12 +20,20 @@ const (
 
 // selectRequest is what opSelect asks for.
 type selectRequest struct {
+	ring       uint64 // that the asker goes by
 	mint, maxt int64
 	holder     ring.NodeID // only series that it is a candidate of; 0 = all
+	copying    bool        // of these, only what it copies in a change of the ring
 	matchers   []*labels.Matcher
 }
 
 func (q *selectRequest) append(dst []byte) []byte {
+	dst = wire.AppendUvarint(dst, q.ring)
+	copying := uint64(0)
+	if q.copying {
+		copying = 1
+	}
+	dst = wire.AppendUvarint(dst, copying)
 	dst = wire.AppendVarint(dst, q.mint)
 	dst = wire.AppendVarint(dst, q.maxt)
 	dst = wire.AppendUvarint(dst, uint64(q.holder))
@@ -33,7 +41,7 @@ func (q *selectRequest) append(dst []byte) []byte {
 }
 
 func decodeSelect(d *wire.Decoder) selectRequest {
-	return selectRequest{mint: d.Varint(), maxt: d.Varint(), holder: ring.NodeID(d.Uvarint()), matchers: transport.DecodeMatchers(d)}
+	return selectRequest{ring: d.Uvarint(), copying: d.Uvarint() == 1, mint: d.Varint(), maxt: d.Varint(), holder: ring.NodeID(d.Uvarint()), matchers: transport.DecodeMatchers(d)}
 }
 
 // selectHead opens an answer.
@@ -54,6 +62,9 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 	if t == nil || !c.settled.Load() {
 		return transport.Errorf(transport.CodeUnavailable, "node %d is starting", c.opts.Node)
 	}
+	if err := c.sameRing(q.ring); err != nil {
+		return err
+	}
 	sel, err := c.local.Select(ctx, q.mint, q.maxt, q.matchers...)
 	if err != nil {
 		return err
@@ -68,7 +79,7 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 	var cols model.Columns
 	for i := range sel.Len() {
 		ls := sel.Labels(i)
-		if q.holder != 0 && !t.lists[t.ring.ListOf(model.SeriesIDOf(ls).Token())].Has(q.holder) {
+		if q.holder != 0 && !q.wants(t, ls) {
 			continue
 		}
 		if err := sel.Read(i, q.mint, q.maxt, &cols); err != nil {
@@ -85,6 +96,15 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 		return nil
 	}
 	return w.Send(buf)
+}
+
+// wants says whether a holder was asked for that the series belongs to.
+func (q *selectRequest) wants(t *topology, ls labels.Labels) bool {
+	l := &t.lists[t.ring.ListOf(model.SeriesIDOf(ls).Token())]
+	if q.copying {
+		return l.Copies(q.holder)
+	}
+	return l.Has(q.holder)
 }
 
 func (c *Cluster) countsByte() byte {

@@ -26,6 +26,10 @@ const (
 	opClock       transport.Op = 8 // a version above all that the node has met
 	opOwe         transport.Op = 9 // keep a delete for a node that missed it
 	opDigests     transport.Op = 10
+	opAgree       transport.Op = 11 // a message about the next ring (C2)
+	opWish        transport.Op = 12 // begin a change of the ring
+	opReport      transport.Op = 13 // the node's part in a change of the ring
+	opTakeRing    transport.Op = 14 // a ring that is newer than the node's
 )
 
 // handler answers the other nodes.
@@ -37,9 +41,10 @@ func (h *handler) Intern(ls labels.Labels) (model.Ref, error) { return h.local.I
 // Append stores a copy that another node coordinates.
 func (h *handler) Append(ctx context.Context, r *transport.Request) (transport.AppendReply, error) {
 	c := (*Cluster)(h)
-	if err := c.sameRing(r.Ring); err != nil {
+	if err := c.enter(r.Ring); err != nil {
 		return transport.AppendReply{}, err
 	}
+	defer c.gate.RUnlock()
 	var reply transport.AppendReply
 	var err error
 	switch {
@@ -80,6 +85,17 @@ func remoteError(err error) error {
 	return err
 }
 
+// enter is sameRing for what is stored: until c.gate is unlocked, which the
+// caller does when there was no error, no newer ring comes into force.
+func (c *Cluster) enter(number uint64) error {
+	c.gate.RLock()
+	if t := c.topo.Load(); number == 0 || t != nil && t.ring.Number() == number {
+		return nil
+	}
+	c.gate.RUnlock()
+	return c.sameRing(number)
+}
+
 // sameRing refuses what was grouped by another ring, and brings the newer one to
 // whoever lacks it. 0 is for what does not depend on a ring.
 func (c *Cluster) sameRing(number uint64) error {
@@ -88,6 +104,7 @@ func (c *Cluster) sameRing(number uint64) error {
 	case number == 0:
 		return nil
 	case t == nil || t.ring.Number() < number:
+		c.changing.now()
 		return transport.Errorf(transport.CodeNewRing, "node %d has not got ring %d yet", c.opts.Node, number)
 	case t.ring.Number() > number:
 		newer, err := c.ringBytes()
@@ -129,6 +146,14 @@ func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, p
 	c := (*Cluster)(h)
 	d := wire.NewDecoder(payload)
 	switch op {
+	case opAgree:
+		return c.serveAgree(payload, w)
+	case opWish:
+		return c.serveWish(ctx, payload)
+	case opReport:
+		return c.serveReport(w)
+	case opTakeRing:
+		return c.serveTakeRing(payload)
 	case opRing:
 		answer, err := c.ringBytes()
 		w.End(answer)

@@ -11,7 +11,7 @@ type stats struct {
 	written, hinted, handedOver, repaired prometheus.Counter // samples
 	refused, minority, restamped          prometheus.Counter // writes
 	standIns, incomplete, repairsDropped  prometheus.Counter
-	compared, divergent                   prometheus.Counter
+	compared, divergent, copied           prometheus.Counter
 }
 
 func newStats(reg prometheus.Registerer, c *Cluster) *stats {
@@ -34,6 +34,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		repaired:       counter("repaired_samples_total", "Samples sent to a node that was found to miss them."),
 		repairsDropped: counter("repairs_dropped_total", "Repairs left to the next read or comparison because too many waited."),
 		incomplete:     counter("incomplete_reads_total", "Reads answered with a warning that they may be incomplete or stale."),
+		copied:         counter("copied_samples_total", "Samples copied here because a change of the ring makes this node their candidate."),
 		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
 		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
 	}

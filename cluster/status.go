@@ -26,27 +26,29 @@ type NodeStatus struct {
 
 // Status is what GET /cluster/status answers.
 type Status struct {
-	NodeID            ring.NodeID  `json:"node_id"`
-	Cluster           string       `json:"cluster"`
-	ClusterID         string       `json:"cluster_id,omitempty"`
-	Ring              uint64       `json:"ring"` // 0 before the founding
-	ReplicationFactor int          `json:"replication_factor"`
-	WriteQuorum       int          `json:"write_quorum"`
-	Majority          bool         `json:"majority"`
-	Refilling         string       `json:"refilling,omitempty"` // why
-	Problems          []string     `json:"problems,omitempty"`
-	Nodes             []NodeStatus `json:"nodes"`
+	NodeID            ring.NodeID `json:"node_id"`
+	Cluster           string      `json:"cluster"`
+	ClusterID         string      `json:"cluster_id,omitempty"`
+	Ring              uint64      `json:"ring"` // 0 before the founding
+	ReplicationFactor int         `json:"replication_factor"`
+	WriteQuorum       int         `json:"write_quorum"`
+	Majority          bool        `json:"majority"`
+	Refilling         string      `json:"refilling,omitempty"` // why
+	Problems          []string    `json:"problems,omitempty"`
+	// Change is the change of the ring that is under way.
+	Change *ChangeStatus `json:"change,omitempty"`
+	Nodes  []NodeStatus  `json:"nodes"`
 }
 
 // Status returns what this node sees of the cluster.
 func (c *Cluster) Status() Status {
-	owed := c.hints.Stats().PerNode
+	owed, change := c.hints.Stats().PerNode, c.changeStatus()
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{
 		NodeID: c.opts.Node, Cluster: c.opts.Cluster, ReplicationFactor: c.opts.RF,
-		Majority: c.view.Majority(), Refilling: c.refill.why(), Problems: c.problemsLocked(now),
+		Majority: c.view.Majority(), Refilling: c.refill.why(), Problems: c.problemsLocked(now), Change: change,
 	}
 	if r := c.state.Ring; r != nil {
 		s.ClusterID, s.Ring = r.ClusterID, r.Number

@@ -37,6 +37,7 @@ type write struct {
 	mu       sync.Mutex
 	tracker  quorum.Tracker // guarded by mu
 	attempt  int            // guarded by mu; answers to earlier ones are ignored
+	moved    bool           // guarded by mu; a replica has another ring in force
 	stale    model.Version  // guarded by mu; the highest version of a stale answer, 0 = none
 	waiting  int            // guarded by mu; remote nodes of this attempt that have not answered
 	answered bool           // guarded by mu; the client is
@@ -59,13 +60,25 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.WriteDeadline)
 	defer cancel()
-	w := c.newWrite(t, b)
-	w.deadline, _ = ctx.Deadline()
-	copies, err := w.run(ctx, b)
-	if err == nil {
-		noteCopies(ctx, copies)
+	for {
+		w := c.newWrite(t, b)
+		w.deadline, _ = ctx.Deadline()
+		copies, err := w.run(ctx, b)
+		if err == nil {
+			noteCopies(ctx, copies)
+			return nil
+		}
+		if !w.hasMoved() || !c.awaitRing(ctx, t) {
+			return err
+		}
+		t = c.topo.Load()
 	}
-	return err
+}
+
+func (w *write) hasMoved() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.moved
 }
 
 func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
@@ -272,6 +285,7 @@ func (w *write) noteLocked(id ring.NodeID, reply transport.AppendReply, err erro
 	case err != nil:
 		w.tracker.Fail(id, err)
 		w.c.noteRing(err)
+		w.moved = w.moved || isOtherRing(err)
 	case reply.Stale:
 		w.stale = max(w.stale, reply.Highest)
 		w.tracker.Fail(id, ErrStale)
@@ -333,7 +347,12 @@ func appendBatch(dst, src *model.Batch) {
 }
 
 func (w *write) storeHere(ctx context.Context, b *model.Batch) {
-	reply, err := w.c.storeFresh(ctx, b)
+	var reply transport.AppendReply
+	err := w.c.enter(w.t.ring.Number())
+	if err == nil {
+		reply, err = w.c.storeFresh(ctx, b)
+		w.c.gate.RUnlock()
+	}
 	w.c.clock.Observe(reply.Highest)
 	w.mu.Lock()
 	defer w.mu.Unlock()

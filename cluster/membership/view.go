@@ -221,8 +221,15 @@ func (v *View) status(n *Node, now time.Time) Status {
 	if n.ID != v.self && !n.Up && (v.gone[n.ID] || now.Sub(n.LastSeen) >= v.timeout) {
 		return Failed
 	}
-	if n.InRing {
+	switch {
+	case !n.InRing:
+		return Joining
+	case !v.ring.Changing():
 		return Active
+	case !v.ring.Before().Has(n.ID):
+		return Joining
+	case !v.ring.After().Has(n.ID):
+		return Leaving
 	}
-	return Joining
+	return Active
 }
