@@ -61,6 +61,8 @@ func run(ctx context.Context, args []string, c call) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errLogged):
+		return exitFailed
 	case errors.As(err, &usage):
 		fmt.Fprintf(c.stderr, "count %s: %v\n", name, err)
 		return exitUsage
@@ -68,9 +70,3 @@ func run(ctx context.Context, args []string, c call) int {
 	fmt.Fprintf(c.stderr, "count %s: %v\n", name, err)
 	return exitFailed
 }
-
-// usageError marks what the user asked for wrongly.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }

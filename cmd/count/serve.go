@@ -45,15 +45,19 @@ func runServe(ctx context.Context, c call) error {
 		return fmt.Errorf("make the logger: %w", err)
 	}
 	memory := applyLimits(cfg)
-	n, err := node.New(node.Options{Config: cfg, Logger: logger, Build: telemetry.ReadBuild(), Memory: memory, Place: place()})
+	if err := runNode(ctx, node.Options{Config: cfg, Logger: logger, Build: telemetry.ReadBuild(), Memory: memory, Place: place()}); err != nil {
+		level.Error(logger).Log("msg", "the node ends after an error", "err", err)
+		return fmt.Errorf("%w: %w", errLogged, err)
+	}
+	return nil
+}
+
+func runNode(ctx context.Context, opts node.Options) error {
+	n, err := node.New(opts)
 	if err != nil {
 		return err
 	}
-	if err := n.Run(ctx); err != nil {
-		level.Error(logger).Log("msg", "the node ends after an error", "err", err)
-		return err
-	}
-	return nil
+	return n.Run(ctx)
 }
 
 // memoryShare of what the process may use is the Go runtime's soft limit; the

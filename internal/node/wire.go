@@ -119,6 +119,7 @@ func (n *Node) connectReads(p *parts) error {
 	if p.clustered {
 		store, admin = &clusterStore{p.cluster}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
+	admin = &audited{admin, n.part("audit")}
 	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
 		MaxSamples: int64(cfg.QueryMaxSamples), Timeout: cfg.QueryTimeout, MaxBody: cfg.MaxBodySize,
 		Acquire: p.queries.AcquireQuerySlot,
