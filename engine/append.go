@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,7 +12,8 @@ import (
 
 // appendScratch is what one Append needs besides its batch; it is pooled.
 type appendScratch struct {
-	record   []byte
+	record   []byte   // memory of records[0]
+	records  [][]byte // the batch as it goes into the log
 	unlogged []model.Ref
 	defs     []wal.SeriesDef
 }
@@ -27,7 +27,7 @@ func newScratchPool() *sync.Pool { return &sync.Pool{New: func() any { return ne
 // Append stores a batch; when it returns nil the batch is durable by the
 // policy of Options.Sync (E1). The batch belongs to the caller again. Errors to
 // decide on: registry.ErrUnknownRef (a series was forgotten meanwhile: intern
-// its labels again, nothing was stored), ErrOverloaded (retry), ErrFailed and
+// its labels again, nothing was stored), ErrTooLarge, ErrOverloaded (retry), ErrFailed and
 // ErrClosed; after any other error, any part may be stored.
 func (db *DB) Append(ctx context.Context, b *model.Batch, opts AppendOptions) (AppendResult, error) {
 	if err := db.usable(); err != nil {
@@ -82,18 +82,31 @@ func (db *DB) appendEpoch(b *model.Batch, opts AppendOptions, s *appendScratch) 
 	for _, ref := range s.unlogged {
 		s.defs = append(s.defs, wal.SeriesDef{Ref: ref, Labels: db.registry.Labels(ref)})
 	}
-	s.record = wal.EncodeBatch(s.record[:0], b, s.defs, wal.BatchMeta{})
+	err = s.encode(b, db.maxRecord)
 	clear(s.defs)
-	ticket, err := db.log.Append(s.record)
-	if errors.Is(err, ErrTooLarge) {
+	if err != nil {
 		return result, wal.Ticket{}, err
 	}
-	if err != nil {
-		return result, wal.Ticket{}, db.fail(fmt.Errorf("write the log: %w", err))
+	ticket, err := db.commit(b, s)
+	return result, ticket, err
+}
+
+// commit puts an encoded batch into the log and into memory.
+func (db *DB) commit(b *model.Batch, s *appendScratch) (ticket wal.Ticket, err error) {
+	if !db.opts.Versions {
+		db.arrival.Lock()
+		defer db.arrival.Unlock()
+	}
+	for _, record := range s.records {
+		// The last ticket stands for all: the log is written in order, and nothing
+		// behind a write that failed.
+		if ticket, err = db.log.Append(record); err != nil {
+			return wal.Ticket{}, db.fail(fmt.Errorf("write the log: %w", err))
+		}
 	}
 	db.registry.MarkLogged(s.unlogged)
 	db.apply(b)
-	return result, ticket, nil
+	return ticket, nil
 }
 
 // apply puts a batch that is in the log into memory.

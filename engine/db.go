@@ -23,7 +23,7 @@ import (
 // DB is the storage of one node. All methods are safe for concurrent use.
 //
 // Locks, in the order in which they are taken: maintenance (one job on files
-// at a time), flushing (one flush at a time), epoch, install, views.mu.
+// at a time), flushing (one flush at a time), epoch, arrival, install, views.mu.
 type DB struct {
 	fs       vfs.FS
 	dir      string
@@ -43,6 +43,10 @@ type DB struct {
 	// while the buffer is frozen and the log cut: both see the same batches.
 	epoch  sync.RWMutex
 	active *epochBuffer // guarded by epoch
+	// arrival keeps the order of batches in the log and in the buffer the same,
+	// where the order is what decides (no Options.Versions). Held within epoch.
+	arrival   sync.Mutex
+	maxRecord int // bytes of a log record
 	// epochStart is when the first sample came since the last freeze, ms; 0 = none
 	// came.
 	epochStart atomic.Int64

@@ -23,8 +23,8 @@ var (
 	ErrUnknownRef = registry.ErrUnknownRef
 	// ErrSeriesLimit is returned when a new series would pass Options.MaxSeries.
 	ErrSeriesLimit = registry.ErrLimit
-	// ErrTooLarge is returned by Append for a batch that is too large for one
-	// record of the log; nothing was stored, split it.
+	// ErrTooLarge is returned by Append for a batch with one sample or label set
+	// that is too large for a record of the log; nothing was stored.
 	ErrTooLarge = wal.ErrRecordTooLarge
 	// ErrSnapshotExists is returned by Snapshot when its directory is there.
 	ErrSnapshotExists = errors.New("snapshot directory exists")

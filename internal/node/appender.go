@@ -38,6 +38,8 @@ func admissionError(err error) error {
 		return &admission.UnavailableError{Reason: "a series was just retired from memory: send the request again", RetryAfter: forgottenRetry}
 	case errors.Is(err, engine.ErrOverloaded):
 		return fmt.Errorf("%w: %w", admission.ErrOverloaded, err)
+	case errors.Is(err, engine.ErrTooLarge):
+		return fmt.Errorf("%w: %w", admission.ErrTooLarge, err)
 	case errors.Is(err, engine.ErrClosed):
 		return &admission.UnavailableError{Reason: "the node is stopping"}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
