@@ -22,7 +22,8 @@ type order struct {
 
 // ranks is one such order; it is immutable.
 type ranks struct {
-	rank []uint32 // by reference; 0 = not ranked
+	pages []*[pageSize]uint32 // rank by reference, from 1; 0 = not ranked
+	count int                 // series with a rank
 }
 
 // minUnranked is the number of series without a rank, in one selection, that
@@ -40,7 +41,7 @@ func (r *Registry) SortByLabels(refs []model.Ref) {
 	if have != nil {
 		unranked = have.countUnranked(refs)
 	}
-	if unranked > max(minUnranked, len(*r.pages.Load())*pageSize/16) {
+	if unranked > max(minUnranked, r.Len()/16) {
 		have = r.rerank()
 	}
 	if have == nil {
@@ -104,15 +105,13 @@ func (r *Registry) rerank() *ranks {
 	}
 	ranked, young := r.items(all[:split]), r.items(all[split:])
 	slices.SortFunc(young, compareItems)
-	next := &ranks{rank: make([]uint32, slices.Max(all)+1)}
-	place := uint32(0)
+	next := &ranks{pages: make([]*[pageSize]uint32, len(*r.pages.Load()))}
 	for len(ranked)+len(young) > 0 {
 		from := &ranked
 		if len(ranked) == 0 || len(young) > 0 && compareItems(young[0], ranked[0]) < 0 {
 			from = &young
 		}
-		place++
-		next.rank[(*from)[0].ref] = place
+		next.add((*from)[0].ref)
 		*from = (*from)[1:]
 	}
 	r.order.ranks.Store(next)
@@ -138,9 +137,19 @@ func (o *order) forget() {
 	o.ranks.Store(nil)
 }
 
+// add gives a series the next rank.
+func (k *ranks) add(ref model.Ref) {
+	n := int(ref >> pageBits)
+	if k.pages[n] == nil {
+		k.pages[n] = new([pageSize]uint32)
+	}
+	k.count++
+	k.pages[n][ref%pageSize] = uint32(k.count)
+}
+
 func (k *ranks) of(ref model.Ref) uint32 {
-	if int(ref) < len(k.rank) {
-		return k.rank[ref]
+	if n := int(ref >> pageBits); n < len(k.pages) && k.pages[n] != nil {
+		return k.pages[n][ref%pageSize]
 	}
 	return 0
 }
@@ -157,15 +166,15 @@ func (k *ranks) countUnranked(refs []model.Ref) int {
 
 // sort sorts references that all have a rank.
 func (k *ranks) sort(refs []model.Ref) {
-	if len(refs) < len(k.rank)/8 {
-		slices.SortFunc(refs, func(a, b model.Ref) int { return cmp.Compare(k.rank[a], k.rank[b]) })
+	if len(refs) < k.count/8 {
+		slices.SortFunc(refs, func(a, b model.Ref) int { return cmp.Compare(k.of(a), k.of(b)) })
 		return
 	}
 	// Many of all: one pass over the ranks. A rank belongs to one series, and a
 	// series is in refs once.
-	at := make([]model.Ref, len(k.rank)+1)
+	at := make([]model.Ref, k.count+1)
 	for _, ref := range refs {
-		at[k.rank[ref]] = ref
+		at[k.of(ref)] = ref
 	}
 	refs = refs[:0]
 	for _, ref := range at {

@@ -18,9 +18,15 @@ type presence struct {
 }
 
 type windowPresence struct {
-	few  []model.Ref     // ascending; nil once there are bits
-	bits []atomic.Uint64 // one bit a reference
+	few   []model.Ref // ascending; nil once there are pages
+	pages []*bitPage  // nil where no series is marked
 }
+
+// bitPage is a bitmap of consecutive references: those of long-gone series
+// take no room.
+type bitPage [bitPageRefs / 64]atomic.Uint64
+
+const bitPageRefs = 4096
 
 // maxFew is the length at which a list is turned into a bitmap.
 const maxFew = 256
@@ -102,15 +108,20 @@ func (s refSet) has(ref model.Ref) bool {
 func joinWindows(windows []*windowPresence) refSet {
 	words := 0
 	for _, w := range windows {
-		words = max(words, len(w.bits))
+		words = max(words, len(w.pages)*len(bitPage{}))
 		if n := len(w.few); n > 0 {
 			words = max(words, int(w.few[n-1]/64)+1)
 		}
 	}
 	out := make(refSet, words)
 	for _, w := range windows {
-		for i := range w.bits {
-			out[i] |= w.bits[i].Load()
+		for n, p := range w.pages {
+			if p == nil {
+				continue
+			}
+			for i := range p {
+				out[n*len(p)+i] |= p[i].Load()
+			}
 		}
 		for _, ref := range w.few {
 			out[ref/64] |= 1 << (ref % 64)
@@ -172,16 +183,25 @@ func (p *presence) forget(gone map[model.Ref]*entry) {
 	for _, w := range p.windows {
 		w.few = slices.DeleteFunc(w.few, func(ref model.Ref) bool { return gone[ref] != nil })
 		for ref := range gone {
-			if i := int(ref / 64); i < len(w.bits) {
-				w.bits[i].And(^(uint64(1) << (ref % 64)))
+			if word, bit := w.word(ref); word != nil {
+				word.And(^bit)
 			}
 		}
 	}
 }
 
+// word returns the word that holds the bit of a series, nil when there is none.
+func (w *windowPresence) word(ref model.Ref) (word *atomic.Uint64, bit uint64) {
+	n := int(ref / bitPageRefs)
+	if n >= len(w.pages) || w.pages[n] == nil {
+		return nil, 0
+	}
+	return &w.pages[n][ref%bitPageRefs/64], 1 << (ref % 64)
+}
+
 func (w *windowPresence) has(ref model.Ref) bool {
-	if i := int(ref / 64); i < len(w.bits) {
-		return w.bits[i].Load()&(1<<(ref%64)) != 0
+	if word, bit := w.word(ref); word != nil {
+		return word.Load()&bit != 0
 	}
 	_, found := slices.BinarySearch(w.few, ref)
 	return found
@@ -193,12 +213,12 @@ func (w *windowPresence) set(ref model.Ref) bool {
 	if w == nil {
 		return false
 	}
-	i := int(ref / 64)
-	if i >= len(w.bits) {
+	word, bit := w.word(ref)
+	if word == nil {
 		return w.has(ref)
 	}
-	if bit := uint64(1) << (ref % 64); w.bits[i].Load()&bit == 0 {
-		w.bits[i].Or(bit)
+	if word.Load()&bit == 0 {
+		word.Or(bit)
 	}
 	return true
 }
@@ -208,24 +228,21 @@ func (w *windowPresence) grow(ref model.Ref) {
 	if w.set(ref) {
 		return
 	}
-	if w.bits == nil && len(w.few) < maxFew {
+	if w.pages == nil && len(w.few) < maxFew {
 		i, _ := slices.BinarySearch(w.few, ref)
 		w.few = slices.Insert(w.few, i, ref)
 		return
 	}
-	highest := ref
-	if n := len(w.few); n > 0 {
-		highest = max(highest, w.few[n-1])
-	}
-	// Room for a quarter more, since references grow one by one.
-	grown := make([]atomic.Uint64, int(highest/64)+1+int(highest/256))
-	for i := range w.bits {
-		grown[i].Store(w.bits[i].Load())
-	}
-	w.bits = grown
-	for _, ref := range w.few {
+	few := w.few
+	w.few = nil
+	for _, ref := range append(few, ref) {
+		n := int(ref / bitPageRefs)
+		for n >= len(w.pages) {
+			w.pages = append(w.pages, nil)
+		}
+		if w.pages[n] == nil {
+			w.pages[n] = new(bitPage)
+		}
 		w.set(ref)
 	}
-	w.few = nil
-	w.set(ref)
 }

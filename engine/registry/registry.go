@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,6 +46,7 @@ const (
 type page struct {
 	state   [pageSize]atomic.Uint32
 	entries [pageSize]atomic.Pointer[entry]
+	live    int // series in it; guarded by Registry.mu
 }
 
 // entry is what is known of a series. It is immutable.
@@ -73,7 +75,7 @@ type Registry struct {
 	ids      refTable // by the second half of the id
 	live     int
 
-	pages      atomic.Pointer[[]*page]
+	pages      atomic.Pointer[[]*page] // nil where all series are gone, or none has been
 	generation atomic.Uint64
 	versions   versionMarks
 	order      order
@@ -186,6 +188,7 @@ func (r *Registry) define(ref model.Ref, ls labels.Labels, state uint32) (model.
 // addLocked makes the series known; the caller holds s.mu and r.mu.
 func (r *Registry) addLocked(s *shard, ref model.Ref, e *entry, state uint32) {
 	p := r.growLocked(ref)
+	p.live++
 	p.entries[ref%pageSize].Store(e)
 	p.state[ref%pageSize].Store(state)
 	s.table.insert(e.labels.Hash(), ref, r.labelHash)
@@ -214,6 +217,19 @@ func (r *Registry) growLocked(ref model.Ref) *page {
 		r.pages.Store(&pages)
 	}
 	return pages[n]
+}
+
+// dropPagesLocked lets go of pages that eviction has emptied and that no new
+// reference falls into; the caller holds r.mu.
+func (r *Registry) dropPagesLocked(emptied []int) {
+	kept := slices.Clone(*r.pages.Load())
+	for _, n := range emptied {
+		if n < int(r.next>>pageBits) && kept[n] != nil && kept[n].live == 0 {
+			kept[n] = nil
+			r.versions.drop(n)
+		}
+	}
+	r.pages.Store(&kept)
 }
 
 // page returns the page of ref, or nil.

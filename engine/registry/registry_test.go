@@ -146,6 +146,40 @@ func TestEviction(t *testing.T) {
 	}
 }
 
+func TestEvictionLetsGoOfMemory(t *testing.T) {
+	r := New(Options{})
+	const n = 20 * pageSize
+	for i := range n {
+		ref := intern(t, r, labels.FromStrings("__name__", "m", "i", fmt.Sprint(i)))
+		r.MarkPresent(ref, int64(i/pageSize))
+		r.RaiseVersion(ref, model.Version(ref))
+	}
+	r.MarkLogged(r.Select())
+	r.SortByLabels(r.Select())
+	keep := func(ref model.Ref) bool { return ref == 5 || ref > n-pageSize }
+	r.MarkCold(keep)
+	r.RemoveCold(keep)
+	pages := 0
+	for _, p := range *r.pages.Load() {
+		if p != nil {
+			pages++
+		}
+	}
+	if pages != 3 { // of 5, of the last ones, and of the next
+		t.Errorf("%d pages for %d series", pages, r.Len())
+	}
+	// A series that comes back is not below what it had (V2).
+	back := intern(t, r, labels.FromStrings("__name__", "m", "i", "7"))
+	if v := r.HighestVersion(back); v < 8 {
+		t.Errorf("the mark of an evicted series came down to %d", v)
+	}
+	refs := r.Select()
+	r.SortByLabels(refs)
+	if len(refs) != r.Len() || !r.Exists(5) || r.Exists(6) || r.Present(6, 0, 100) {
+		t.Error("the rest is not what was kept")
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	fs := newFS(t)
 	r, _ := open(t, fs)

@@ -131,18 +131,27 @@ func (r *Registry) RemoveCold(keep func(model.Ref) bool) int {
 // remove forgets those of refs that are still cold.
 func (r *Registry) remove(refs []model.Ref) int {
 	entries := make(map[model.Ref]*entry, len(refs))
+	var emptied []int
 	for _, ref := range refs {
 		e := r.entry(ref)
+		if e == nil {
+			continue
+		}
 		hash := e.labels.Hash()
 		s := &r.shards[hash%shardNum]
 		s.mu.Lock()
 		r.mu.Lock()
 		p := r.page(ref)
+		// Should the series come back, it has no mark of its own (V2).
+		r.RaiseVersionFloor(r.versions.own(ref))
 		if p.state[ref%pageSize].CompareAndSwap(stateLive|stateCold, 0) {
 			s.table.remove(hash, ref)
 			r.ids.remove(idHash(e.id), ref)
 			p.entries[ref%pageSize].Store(nil)
 			r.live--
+			if p.live--; p.live == 0 {
+				emptied = append(emptied, int(ref>>pageBits))
+			}
 			entries[ref] = e
 		}
 		r.mu.Unlock()
@@ -156,6 +165,7 @@ func (r *Registry) remove(refs []model.Ref) int {
 	for ref := range entries {
 		r.file.forgotten = append(r.file.forgotten, ref)
 	}
+	r.dropPagesLocked(emptied)
 	r.mu.Unlock()
 	r.order.forget()
 	r.presence.forget(entries)

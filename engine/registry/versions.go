@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,11 +25,7 @@ func (r *Registry) RaiseVersionFloor(v model.Version) { raise(&r.versions.floor,
 
 // HighestVersion returns the highest version seen of a series.
 func (r *Registry) HighestVersion(ref model.Ref) model.Version {
-	highest := model.Version(r.versions.floor.Load())
-	if p := r.versions.page(ref); p != nil {
-		highest = max(highest, model.Version(p[ref%pageSize].Load()))
-	}
-	return highest
+	return max(model.Version(r.versions.floor.Load()), r.versions.own(ref))
 }
 
 // Stale returns the highest version seen of any series of the batch, and
@@ -36,16 +33,11 @@ func (r *Registry) HighestVersion(ref model.Ref) model.Version {
 // stamped above it and sent again (V2).
 func (r *Registry) Stale(b *model.Batch) (highest model.Version, stale bool) {
 	highest = model.Version(r.versions.floor.Load())
-	look := func(ref model.Ref) {
-		if p := r.versions.page(ref); p != nil {
-			highest = max(highest, model.Version(p[ref%pageSize].Load()))
-		}
-	}
 	for i := range b.Floats {
-		look(b.Floats[i].Ref)
+		highest = max(highest, r.versions.own(b.Floats[i].Ref))
 	}
 	for i := range b.Hists {
-		look(b.Hists[i].Ref)
+		highest = max(highest, r.versions.own(b.Hists[i].Ref))
 	}
 	return highest, b.Version <= highest
 }
@@ -76,6 +68,27 @@ func raise(mark *atomic.Uint64, v model.Version) {
 			return
 		}
 	}
+}
+
+// own returns a series' own mark, 0 when it has none.
+func (m *versionMarks) own(ref model.Ref) model.Version {
+	if p := m.page(ref); p != nil {
+		return model.Version(p[ref%pageSize].Load())
+	}
+	return 0
+}
+
+// drop lets go of the marks of a page whose series are all gone.
+func (m *versionMarks) drop(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pages := m.pages.Load()
+	if pages == nil || n >= len(*pages) || (*pages)[n] == nil {
+		return
+	}
+	kept := slices.Clone(*pages)
+	kept[n] = nil
+	m.pages.Store(&kept)
 }
 
 func (m *versionMarks) page(ref model.Ref) *versionPage {
