@@ -1,0 +1,86 @@
+package frontier
+
+import (
+	"sync"
+
+	"github.com/count-db/count/cluster/ring"
+)
+
+// Ledger is what one node knows of its own completeness since its start. Safe
+// for concurrent use.
+type Ledger struct {
+	mu      sync.Mutex
+	sets    Sets
+	bases   map[ring.NodeID]uint64 // by node: the start of it in which it said that this node holds all that it held
+	changed chan struct{}          // closed and replaced when the sets grow
+}
+
+// NewLedger returns the ledger of a node that has just started.
+func NewLedger() *Ledger {
+	return &Ledger{sets: Sets{}, bases: map[ring.NodeID]uint64{}, changed: make(chan struct{})}
+}
+
+// Stored notes what was stored durably. It must be called before the batch is
+// confirmed to anybody.
+func (l *Ledger) Stored(origins []Origin) {
+	if len(origins) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range origins {
+		l.sets.Add(&origins[i])
+	}
+	l.wakeLocked()
+}
+
+func (l *Ledger) wakeLocked() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// Snapshot returns a copy of the sets.
+func (l *Ledger) Snapshot() Sets {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sets.Clone()
+}
+
+// AppendSets appends the sets as they are sent.
+func (l *Ledger) AppendSets(dst []byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sets.Append(dst)
+}
+
+// Unite takes another node's word, in its given start, that this node holds all
+// that it held before that start and all of the sets.
+func (l *Ledger) Unite(node ring.NodeID, start uint64, sets Sets) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bases[node] = start
+	l.sets.Unite(sets)
+	l.wakeLocked()
+}
+
+// Complete says whether this node holds everything that another holds, which in
+// the given start has these sets; if not, changed is closed when that may be
+// different, and never helps when no base is known.
+func (l *Ledger) Complete(node ring.NodeID, start uint64, sets Sets) (ok, based bool, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, has := l.bases[node]
+	based = has && known == start
+	return based && l.sets.Contains(sets), based, l.changed
+}
+
+// Gaps returns how many runs of numbers are missing in all streams.
+func (l *Ledger) Gaps() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, s := range l.sets {
+		n += s.Gaps()
+	}
+	return n
+}
