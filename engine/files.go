@@ -64,16 +64,6 @@ func (f *liveFile) overlaps(mint, maxt int64) bool {
 // isDead says whether readers ignore what the file holds of a window.
 func (f *liveFile) isDead(window int64) bool { return len(f.SealedOut) > 0 && f.SealedOut.Has(window) }
 
-// appliedSeq returns the last delete that needs not be applied to the file. With
-// versions every delete is compared with every sample: what arrives late may
-// be older than the delete.
-func (f *liveFile) appliedSeq(versioned bool) uint64 {
-	if versioned {
-		return 0
-	}
-	return f.ID
-}
-
 // timesKey names a range of a column of timestamps, for model.Columns.TKey.
 func (f *liveFile) timesKey(column, lo, hi int) uint64 {
 	return joinKeys(joinKeys(f.ID<<32|uint64(column)|1<<63, uint64(lo)<<32|1<<31), uint64(hi)|1<<62)

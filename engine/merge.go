@@ -47,15 +47,23 @@ func (c *head) skip() {
 	c.f++
 }
 
+// version returns the version of the next sample, 0 when it has none.
+func (c *head) version() model.Version {
+	switch {
+	case c.isHistogram():
+		return c.run.Hist[c.h].Ver
+	case len(c.run.Ver) > 0:
+		return c.run.Ver[c.f]
+	}
+	return 0
+}
+
 // candidate returns the next sample as the merge rule sees it.
 func (c *head) candidate() version.Candidate {
 	if c.isHistogram() {
 		return version.OfHistogram(&c.run.Hist[c.h])
 	}
-	var ver model.Version
-	if len(c.run.Ver) > 0 {
-		ver = c.run.Ver[c.f]
-	}
+	ver := c.version()
 	var start int64
 	if len(c.run.ST) > 0 {
 		start = c.run.ST[c.f]
@@ -100,6 +108,9 @@ func (m *merger) merge(acc, later *model.Columns) {
 func (m *merger) laterWins(a, b *head) bool {
 	if !m.versioned {
 		return true
+	}
+	if a.version() == 0 && b.version() == 0 {
+		return true // written before this node had versions
 	}
 	return b.candidate().Wins(a.candidate())
 }
@@ -190,17 +201,17 @@ func padStarts(c *model.Columns) {
 	}
 }
 
-// dropSpans removes what tombstones younger than after delete. Without
-// versions all of the run arrived before those, because a delete flushes the
-// buffer first.
-func dropSpans(c *model.Columns, spans []span, after uint64, versioned bool) {
+// dropSpans removes what tombstones delete: samples with a version below
+// theirs, and samples without one of files that came before them; after is the
+// last delete that the file needs not be asked for.
+func dropSpans(c *model.Columns, spans []span, after uint64) {
 	if len(spans) == 0 {
 		return
 	}
 	deleted := func(t int64, v model.Version) bool {
 		for i := range spans {
 			s := &spans[i]
-			if t >= s.mint && t <= s.maxt && s.seq > after && (!versioned || v < s.version) {
+			if t >= s.mint && t <= s.maxt && ((v == 0 && s.seq > after) || (v != 0 && v < s.version)) {
 				return true
 			}
 		}

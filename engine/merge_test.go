@@ -110,13 +110,13 @@ func TestDropSpans(t *testing.T) {
 		T: []int64{1, 2, 3, 4, 5}, V: []float64{1, 2, 3, 4, 5}, ST: []int64{0, 1, 0, 1, 0}, TKey: 7,
 		Hist: []model.HistogramPoint{{T: 6}, {T: 7}},
 	}
-	dropSpans(c, []span{{mint: 2, maxt: 3, seq: 8}, {mint: 7, maxt: 9, seq: 9}, {mint: 5, maxt: 5, seq: 7}}, 7, false)
+	dropSpans(c, []span{{mint: 2, maxt: 3, seq: 8}, {mint: 7, maxt: 9, seq: 9}, {mint: 5, maxt: 5, seq: 7}}, 7)
 	want := &model.Columns{T: []int64{1, 4, 5}, V: []float64{1, 4, 5}, ST: []int64{0, 1, 0}, Hist: []model.HistogramPoint{{T: 6}}}
 	if !sameColumns(c, want) || c.TKey != 0 {
 		t.Fatalf("got %+v", *c)
 	}
 	versioned := &model.Columns{T: []int64{1, 2}, V: []float64{1, 2}, Ver: []model.Version{4, 6}}
-	dropSpans(versioned, []span{{mint: 0, maxt: 9, version: 5, seq: 1}}, 0, true)
+	dropSpans(versioned, []span{{mint: 0, maxt: 9, version: 5, seq: 1}}, 0)
 	if !slices.Equal(versioned.T, []int64{2}) || !slices.Equal(versioned.Ver, []model.Version{6}) {
 		t.Fatalf("got %+v", *versioned)
 	}

@@ -115,7 +115,7 @@ func (sc *readScratch) mergeGroup(runs []fileRun, versioned bool, mint, maxt int
 		if err := sc.decode(&runs[i], versioned, mint, maxt, &sc.run); err != nil {
 			return err
 		}
-		dropSpans(&sc.run, sc.spans, sc.cursors[runs[i].at].file.appliedSeq(versioned), versioned)
+		dropSpans(&sc.run, sc.spans, sc.cursors[runs[i].at].file.ID)
 		sc.merger.merge(&sc.group, &sc.run)
 	}
 	sc.merger.merge(dst, &sc.group) // dst ends before the group

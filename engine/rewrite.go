@@ -210,7 +210,7 @@ func (r *rewriter) copySeries(w *file.Writer, cp *file.Copier, ref model.Ref, at
 // copyRun copies a chunk, or what tombstones leave of it.
 func (r *rewriter) copyRun(w *file.Writer, cp *file.Copier, run *fileRun) error {
 	c := &r.sc.cursors[run.at]
-	if !cutBy(r.sc.spans, &run.chunk, c.file.appliedSeq(r.db.opts.Versions)) {
+	if !cutBy(r.sc.spans, &run.chunk, c.file.ID) {
 		return c.file.damaged(cp.Copy(c.cursor, &run.chunk))
 	}
 	versioned := r.db.opts.Versions
@@ -218,16 +218,19 @@ func (r *rewriter) copyRun(w *file.Writer, cp *file.Copier, run *fileRun) error 
 	if err := r.sc.decode(run, versioned, -maxTime-1, maxTime, &r.out); err != nil {
 		return err
 	}
-	dropSpans(&r.out, r.sc.spans, c.file.appliedSeq(versioned), versioned)
+	dropSpans(&r.out, r.sc.spans, c.file.ID)
 	w.Floats(run.chunk.Window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
 	w.Histograms(run.chunk.Window, r.out.Hist, versioned)
 	return nil
 }
 
-// cutBy says whether one of the spans may delete samples of the chunk.
+// cutBy says whether one of the spans may delete samples of the chunk; after as
+// for dropSpans.
 func cutBy(spans []span, c *file.Chunk, after uint64) bool {
 	for i := range spans {
-		if s := &spans[i]; s.seq > after && s.mint <= c.MaxT && s.maxt >= c.MinT {
+		s := &spans[i]
+		byArrival, byVersion := c.MinVersion == 0 && s.seq > after, c.MaxVersion != 0 && c.MinVersion < s.version
+		if (byArrival || byVersion) && s.mint <= c.MaxT && s.maxt >= c.MinT {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -250,7 +251,5 @@ func (s *Selection) addBuffer(sc *readScratch, b *buffer.Buffer, ref model.Ref, 
 // dropFromBuffer applies tombstones to what a buffer holds. Without versions
 // there is nothing to do: a delete flushed what came before it.
 func (s *Selection) dropFromBuffer(c *model.Columns, spans []span) {
-	if s.db.opts.Versions {
-		dropSpans(c, spans, 0, true)
-	}
+	dropSpans(c, spans, math.MaxUint64)
 }
