@@ -1,0 +1,378 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/count-db/count/cluster/rebalance"
+	"github.com/count-db/count/cluster/ring"
+)
+
+// join starts a further node, which joins through the founders.
+func (tc *testCluster) join() *testNode {
+	n := tc.make(len(tc.nodes) + 1)
+	tc.nodes = append(tc.nodes, n)
+	tc.start(n)
+	return n
+}
+
+// members returns the ring of a node: nil while a change is under way.
+func (n *testNode) members() []ring.NodeID {
+	r := n.RingRecord()
+	if r == nil || r.Next != nil {
+		return nil
+	}
+	var out []ring.NodeID
+	for _, m := range r.Members {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
+// untilMembers waits until all running nodes have a settled ring of the members.
+func (tc *testCluster) untilMembers(want ...ring.NodeID) {
+	tc.t.Helper()
+	tc.until(fmt.Sprintf("the members are %v everywhere", want), 2*time.Minute, func() bool {
+		for _, n := range tc.nodes {
+			if n.Cluster != nil && !slices.Equal(n.members(), want) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// client writes and reads without a pause until stopped, and counts what failed.
+type client struct {
+	stop    chan struct{}
+	done    chan struct{}
+	refused int
+	first   error
+	marked  int
+}
+
+func (tc *testCluster) client(l *ledger, n *testNode, seed uint64) *client {
+	c := &client{stop: make(chan struct{}), done: make(chan struct{})}
+	rng := rand.New(rand.NewPCG(seed, 1))
+	go func() {
+		defer close(c.done)
+		for {
+			select {
+			case <-c.stop:
+				return
+			default:
+			}
+			name, at := fmt.Sprintf("%04d", rng.IntN(40)), int64(rng.IntN(3)+1)+int64(seed)*10
+			if err := l.write(n, name, at); err != nil {
+				c.refused++
+				if c.first == nil {
+					c.first = err
+				}
+			}
+			if !l.read(tc.t, n, name, at) {
+				c.marked++
+			}
+			pause(5 * time.Millisecond)
+		}
+	}()
+	return c
+}
+
+func (c *client) end() {
+	close(c.stop)
+	<-c.done
+}
+
+func (tc *testCluster) fill(l *ledger, keys int) {
+	tc.t.Helper()
+	for i := range keys {
+		if err := l.write(tc.nodes[i%len(tc.nodes)], fmt.Sprintf("%04d", i%40), int64(100+i)); err != nil {
+			tc.t.Fatal(err)
+		}
+	}
+}
+
+// TestJoinUnderLoad: a fourth node joins while clients write and read; none of
+// them notices.
+func TestJoinUnderLoad(t *testing.T) {
+	for _, rf := range []int{2, 3} {
+		t.Run(fmt.Sprintf("rf%d", rf), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				tc := newTestCluster(t, 3, rf)
+				tc.ready()
+				l := newLedger()
+				tc.fill(l, 400)
+				clients := []*client{tc.client(l, tc.nodes[0], 1), tc.client(l, tc.nodes[1], 2)}
+				n := tc.join()
+				tc.untilMembers(1, 2, 3, 4)
+				for _, c := range clients {
+					c.end()
+					if c.refused > 0 || c.marked > 0 {
+						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+					}
+				}
+				if n.RingRecord().Number != 3 {
+					t.Errorf("one join took %d rings", n.RingRecord().Number-1)
+				}
+				tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+				for _, n := range tc.nodes {
+					l.readAll(t, n)
+				}
+				foreign := 0
+				for i := range 40 {
+					nodes, _ := n.Candidates(metric(fmt.Sprintf("%04d", i)))
+					if _, has := n.holds(fmt.Sprintf("%04d", i), int64(100+i)); has != slices.Contains(nodes, n.id) {
+						foreign++
+					}
+				}
+				if foreign > 0 {
+					t.Errorf("the new node has %d series that it should not have, or lacks them", foreign)
+				}
+			})
+		})
+	}
+}
+
+// TestLeave: a node drains; when Leave returns the others have full copies, so
+// that it and then one more may vanish.
+func TestLeave(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 4, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 400)
+		c := tc.client(l, tc.nodes[0], 1)
+		if err := tc.nodes[3].Leave(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		gone := tc.nodes[3]
+		tc.stop(gone)
+		tc.untilMembers(1, 2, 3)
+		c.end()
+		if c.refused > 0 || c.marked > 0 {
+			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+		}
+		tc.nodes = tc.nodes[:3]
+		defer func() { tc.nodes = append(tc.nodes, gone) }()
+		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+		tc.stop(tc.nodes[1])
+		tc.until("all is read with one more dead", time.Minute, func() bool { return l.read(t, tc.nodes[0], "0001", 101) })
+		l.readAll(t, tc.nodes[0])
+	})
+}
+
+// TestShrinkToOne: all nodes but one leave, one after the other, and the last
+// refuses to.
+func TestShrinkToOne(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		for _, i := range []int{2, 1} {
+			if err := tc.nodes[i].Leave(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			tc.fill(l, 50)
+		}
+		for i := range 40 {
+			if !l.read(t, tc.nodes[0], fmt.Sprintf("%04d", i), int64(100+i)) {
+				t.Fatal("a read of the last node is not complete")
+			}
+		}
+		if err := tc.nodes[0].Leave(context.Background()); !errors.Is(err, rebalance.ErrRefused) {
+			t.Errorf("the last node left: %v", err)
+		}
+	})
+}
+
+// TestRemoveDead: a dead node is taken out; a live one is not.
+func TestRemoveDead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 4, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 200)
+		a, dead := tc.nodes[0], tc.nodes[3]
+		remove := rebalance.Request{Kind: rebalance.Remove, Node: 4}
+		if err := a.Change(context.Background(), remove); !errors.Is(err, rebalance.ErrRefused) {
+			t.Fatalf("a node that answers was removed: %v", err)
+		}
+		tc.stop(dead)
+		tc.fillLive(l, 100) // some of it is owed to the dead node
+		if err := a.Change(context.Background(), remove); err != nil {
+			t.Fatal(err)
+		}
+		tc.untilMembers(1, 2, 3)
+		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+		tc.stop(tc.nodes[2])
+		tc.until("complete reads with one more dead", time.Minute, func() bool { return l.read(t, a, "0001", 101) })
+		l.readAll(t, a)
+	})
+}
+
+func (tc *testCluster) fillLive(l *ledger, keys int) {
+	tc.t.Helper()
+	for i := range keys {
+		if err := l.write(tc.nodes[i%2], fmt.Sprintf("%04d", i%40), int64(1000+i)); err != nil {
+			tc.t.Fatal(err)
+		}
+	}
+}
+
+// TestTwoJoinAtOnce: one after the other gets in.
+func TestTwoJoinAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		tc.join()
+		tc.join()
+		tc.untilMembers(1, 2, 3, 4, 5)
+		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+		for _, n := range tc.nodes {
+			l.readAll(t, n)
+		}
+	})
+}
+
+// TestAbort: a join whose node never comes back is taken back.
+func TestAbort(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		n := tc.join()
+		tc.until("the change begins", time.Minute, func() bool { r := tc.nodes[0].RingRecord(); return r.Next != nil })
+		tc.stop(n)
+		c := tc.client(l, tc.nodes[0], 1)
+		pause(10 * time.Second)
+		if s := tc.nodes[0].Status().Change; s == nil || !slices.Equal(s.Joining, []ring.NodeID{4}) {
+			t.Errorf("status of the change: %+v", s)
+		}
+		if err := tc.nodes[0].AbortChange(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		tc.untilMembers(1, 2, 3)
+		c.end()
+		if c.refused > 0 || c.marked > 0 {
+			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+		}
+		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+	})
+}
+
+// TestNewDiskVotesAgain: a member on a new disk is recorded when it has merged
+// its data back, so that it has a vote on the next change.
+func TestNewDiskVotesAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 50)
+		b := tc.nodes[1]
+		tc.stop(b)
+		tc.wipe(b)
+		tc.start(b)
+		tc.until("the new disk is recorded", 3*time.Minute, func() bool {
+			m := tc.nodes[0].RingRecord().Member(2)
+			return m != nil && m.Disk == b.disk.ID
+		})
+		tc.ready()
+		tc.stop(tc.nodes[2]) // now the new disk's vote is needed
+		pause(time.Second)
+		if err := tc.nodes[0].Change(context.Background(), rebalance.Request{Kind: rebalance.Remove, Node: 3}); err != nil {
+			t.Fatal(err)
+		}
+		tc.untilMembers(1, 2)
+	})
+}
+
+// TestChangesUnderFaults: a node joins and one leaves while nodes are killed,
+// frozen and cut off; every complete read is right and in the end all is well.
+func TestChangesUnderFaults(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { changesUnderFaults(t, rand.New(rand.NewPCG(seed, 7))) })
+		})
+	}
+}
+
+func changesUnderFaults(t *testing.T, rng *rand.Rand) {
+	tc := newTestCluster(t, 3+rng.IntN(2), 2+rng.IntN(2))
+	tc.ready()
+	l := newLedger()
+	tc.fill(l, 60)
+	tc.join()
+	leaving := tc.nodes[0]
+	leave := make(chan error, 1)
+	var down *testNode
+	pick := func() *testNode { return tc.nodes[rng.IntN(len(tc.nodes))] }
+	for step := range 100 {
+		if step == 40 {
+			go func() { leave <- leaving.Leave(context.Background()) }()
+		}
+		switch rng.IntN(12) {
+		case 0:
+			if n := pick(); down == nil && n != leaving {
+				down = n
+				tc.stop(down)
+			}
+		case 1, 2:
+			if down != nil {
+				tc.start(down)
+				down = nil
+			}
+		case 3:
+			tc.net.Cut(pick().host, pick().host)
+		case 4:
+			tc.net.Freeze(pick().host)
+		case 5, 6:
+			tc.heal()
+		case 7:
+			pause(time.Duration(rng.IntN(4000)) * time.Millisecond)
+		}
+		name, at := fmt.Sprintf("%04d", rng.IntN(5)), int64(rng.IntN(3)+1)
+		if n := pick(); n != down {
+			// A refused write is in the ledger as tried.
+			_ = l.write(n, name, at)
+		}
+		if n := pick(); n != down {
+			l.read(t, n, name, at)
+		}
+	}
+	tc.heal()
+	if down != nil {
+		tc.start(down)
+	}
+	if err := <-leave; err != nil {
+		t.Fatalf("leave: %v", err)
+	}
+	tc.stop(leaving)
+	tc.nodes = tc.nodes[1:]
+	defer func() { tc.nodes = append(tc.nodes, leaving) }()
+	var want []ring.NodeID
+	for _, n := range tc.nodes {
+		want = append(want, n.id)
+	}
+	tc.untilMembers(want...)
+	tc.ready()
+	for _, n := range tc.nodes {
+		l.readAll(t, n)
+	}
+	t.Logf("%d writes acknowledged, %d complete reads, ring %d", l.acks, l.reads, tc.nodes[0].RingRecord().Number)
+}
+
+func (tc *testCluster) heal() {
+	tc.net.Heal()
+	for _, n := range tc.nodes {
+		tc.net.Thaw(n.host)
+	}
+}
