@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/count-db/count/engine/plan"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
@@ -261,5 +263,40 @@ func TestDamagedTableIsSetAside(t *testing.T) {
 			t.Fatalf("%+v", s)
 		}
 		mustClose(t, db)
+	}
+}
+
+// Damage to a small file, or to the manifest, does not keep a node from
+// starting.
+func TestDamagedSmallFilesDoNotPreventAStart(t *testing.T) {
+	for _, name := range []string{"identity", "tombstones", "exemplars", "metadata", "MANIFEST"} {
+		fsys, clock := vfs.NewMem(), newTestClock()
+		db := mustOpen(t, fsys, testOptions(clock))
+		put(t, db, series("a"), float64(testStart), 1)
+		mustDelete(t, db, testStart+5, testStart+5, labels.MustNewMatcher(labels.MatchEqual, "__name__", "a"))
+		ref, _ := db.Lookup(series("a"))
+		b := model.Batch{Exemplars: []model.Exemplar{{Ref: ref, T: testStart, V: 1}}, Metadata: []model.Metadata{{Family: "a"}}}
+		if _, err := db.Append(context.Background(), &b, AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		put(t, db, series("a"), float64(testStart+1), 2)
+		mustClose(t, db)
+		path := filepath.Join("data", name)
+		data, err := vfs.ReadFile(fsys, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := vfs.WriteFile(fsys, path, data); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 2 {
+			db = mustOpen(t, fsys, testOptions(clock))
+			wantDump(t, db, "a 0=1 1=2")
+			if gap := db.Identity().Gap; gap != (round == 0) {
+				t.Errorf("%s damaged, start %d: gap %v", name, round, gap)
+			}
+			mustClose(t, db)
+		}
 	}
 }

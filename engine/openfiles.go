@@ -90,17 +90,41 @@ func (db *DB) setAside(f *manifest.File, reason error) error {
 	})
 }
 
-// linkAside gives a file a second name in the quarantine.
+// linkAside gives a data file a second name in the quarantine.
 func (db *DB) linkAside(f *manifest.File) error {
+	return db.quarantine(db.manifest.Path(f.Kind, f.ID))
+}
+
+// quarantine gives a file a second name in the quarantine.
+func (db *DB) quarantine(path string) error {
 	dir := filepath.Join(db.dir, quarantineDir)
 	if err := db.fs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("make the quarantine: %w", err)
 	}
-	err := db.fs.Link(db.manifest.Path(f.Kind, f.ID), filepath.Join(dir, f.Name()))
+	err := db.fs.Link(path, filepath.Join(dir, filepath.Base(path)))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("set file %s aside: %w", f.Name(), err)
+		return fmt.Errorf("set file %s aside: %w", path, err)
 	}
 	return db.fs.SyncDir(dir)
+}
+
+// loadSmall loads one of the small files. One that is damaged is set aside and
+// counts as missing: a start must not depend on it (E3).
+func (db *DB) loadSmall(s smallFile, load func() error) error {
+	err := load()
+	if !errors.Is(err, wire.ErrCorrupt) {
+		return err
+	}
+	db.gap.Store(true)
+	level.Error(db.opts.Logger).Log("msg", "a damaged file was set aside, what it held is lost here", "file", s.name, "dir", filepath.Join(db.dir, quarantineDir), "err", err)
+	path := filepath.Join(db.dir, s.name)
+	if err := db.quarantine(path); err != nil {
+		return err
+	}
+	if err := db.fs.Remove(path); err != nil {
+		return fmt.Errorf("set file %s aside: %w", path, err)
+	}
+	return load()
 }
 
 // quarantined counts the files that were set aside.

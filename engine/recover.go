@@ -16,6 +16,7 @@ import (
 	"github.com/count-db/count/engine/wal"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
+	"github.com/count-db/count/internal/wire"
 )
 
 // Names in a data directory.
@@ -72,21 +73,28 @@ func (db *DB) abandon() error {
 }
 
 func (db *DB) open() error {
-	var err error
-	if db.identity, err = openIdentity(db.fs, db.dir); err != nil {
+	first := &view{}
+	err := db.loadSmall(identityFile, func() (err error) {
+		db.identity, err = openIdentity(db.fs, db.dir)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := db.openRegistry(); err != nil {
 		return err
 	}
-	if err := db.metadata.load(db.fs, db.dir); err != nil {
+	if err := db.loadSmall(metadataFile, func() error { return db.metadata.load(db.fs, db.dir) }); err != nil {
 		return err
 	}
-	if err := db.exemplars.load(db.fs, db.dir); err != nil {
+	if err := db.loadSmall(exemplarsFile, func() error { return db.exemplars.load(db.fs, db.dir) }); err != nil {
 		return err
 	}
-	first := &view{}
-	if first.tombs, err = readTombstones(db.fs, db.dir); err != nil {
+	err = db.loadSmall(tombstonesFile, func() (err error) {
+		first.tombs, err = readTombstones(db.fs, db.dir)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if first.files, err = db.openFiles(); err != nil {
@@ -182,6 +190,10 @@ func (db *DB) replayLog() error {
 	if report.TornBytes > 0 {
 		level.Warn(db.opts.Logger).Log("msg", "cut the torn tail of the log: nothing of it was acknowledged", "bytes", report.TornBytes)
 	}
+	if r.damaged > 0 {
+		db.gap.Store(true)
+		level.Error(db.opts.Logger).Log("msg", "left out log records that cannot be decoded", "records", r.damaged)
+	}
 	if r.unknown > 0 {
 		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "samples in the log of series that nothing defines", "samples", r.unknown)
@@ -199,15 +211,21 @@ type replayer struct {
 	decoded wal.DecodedBatch
 	moved   map[model.Ref]model.Ref // refs of the log whose series has another one now
 	unknown uint64                  // samples of refs that nothing defines
+	damaged uint64                  // records that were whole and mean nothing
 	samples uint64
 }
 
 // record applies one log record.
 func (r *replayer) record(rec []byte) error {
-	if len(rec) == 0 || rec[0] != wal.RecordBatch {
-		return fmt.Errorf("log record of an unknown kind: written by a newer build")
+	if len(rec) > 0 && rec[0] != wal.RecordBatch {
+		return fmt.Errorf("log record of kind %d: written by a newer build", rec[0])
 	}
-	if err := wal.DecodeBatch(rec, &r.decoded); err != nil {
+	err := wal.DecodeBatch(rec, &r.decoded)
+	if errors.Is(err, wire.ErrCorrupt) {
+		r.damaged++
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	for _, def := range r.decoded.Series {
