@@ -26,7 +26,7 @@ type Options struct {
 // concurrent use.
 type Buffer struct {
 	opts   Options
-	shards atomic.Pointer[[]*shard] // by ref >> shardBits; nil where there is none
+	shards atomic.Pointer[[]atomic.Pointer[shard]] // by ref >> shardBits; nil where there is none
 	groups groups
 
 	mu      sync.Mutex      // guards growing shards, and batches
@@ -48,7 +48,7 @@ type Result struct {
 // New returns an empty buffer.
 func New(opts Options) *Buffer {
 	b := &Buffer{opts: opts}
-	b.shards.Store(new([]*shard))
+	b.shards.Store(new([]atomic.Pointer[shard]))
 	b.scratch.New = func() any { return new(scratch) }
 	return b
 }
@@ -103,41 +103,48 @@ func (b *Buffer) number(v model.Version) uint32 {
 
 // shard returns shard n, made if need be.
 func (b *Buffer) shard(n model.Ref) *shard {
-	if shards := *b.shards.Load(); int(n) < len(shards) && shards[n] != nil {
-		return shards[n]
+	if sh := b.lookup(n); sh != nil {
+		return sh
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old := *b.shards.Load()
-	if int(n) < len(old) && old[n] != nil {
-		return old[n]
+	if sh := b.lookup(n); sh != nil {
+		return sh
 	}
-	// Readers hold the old slice: it is replaced, with room to spare so that a
-	// first pass over many series copies little.
-	grown := make([]*shard, max(int(n)+1, len(old)))
-	copy(grown, old)
+	shards := *b.shards.Load()
+	if int(n) >= len(shards) {
+		// Readers may hold the old slice: it stays as it is.
+		grown := make([]atomic.Pointer[shard], max(int(n)+1, 2*len(shards)))
+		for i := range shards {
+			grown[i].Store(shards[i].Load())
+		}
+		b.bytes.Add(int64(8 * (len(grown) - len(shards))))
+		shards = grown
+		b.shards.Store(&shards)
+	}
 	sh := new(shard)
 	b.bytes.Add(shardSeries * seriesBytes)
 	if b.opts.Versions {
 		sh.versions = new([shardSeries]versionColumn)
 		b.bytes.Add(shardSeries * 40)
 	}
-	grown[n] = sh
-	b.shards.Store(&grown)
+	shards[n].Store(sh)
 	return sh
+}
+
+// lookup returns shard n, or nil.
+func (b *Buffer) lookup(n model.Ref) *shard {
+	if shards := *b.shards.Load(); int(n) < len(shards) {
+		return shards[n].Load()
+	}
+	return nil
 }
 
 // seriesBytes is the memory of one series beside its samples.
 const seriesBytes = 56
 
 // find returns the shard of a series, or nil.
-func (b *Buffer) find(ref model.Ref) *shard {
-	shards := *b.shards.Load()
-	if n := int(ref >> shardBits); n < len(shards) {
-		return shards[n]
-	}
-	return nil
-}
+func (b *Buffer) find(ref model.Ref) *shard { return b.lookup(ref >> shardBits) }
 
 func (b *Buffer) opened(ref model.Ref, window int64) {
 	if b.opts.Opened != nil {

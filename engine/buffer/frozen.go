@@ -58,7 +58,9 @@ type Chunk struct {
 // EachRef calls visit with every series that has samples, ascending by
 // reference, until it returns false.
 func (f *Frozen) EachRef(visit func(model.Ref) bool) {
-	for n, sh := range *f.shards.Load() {
+	shards := *f.shards.Load()
+	for n := range shards {
+		sh := shards[n].Load()
 		if sh == nil {
 			continue
 		}
