@@ -38,6 +38,18 @@ func (b *builder) add(v valuer, name string, extra ...string) {
 	b.series = append(b.series, series{labels: labels, wire: wireLabels(labels), value: v})
 }
 
+// words are what the names of the lesser metrics are made of.
+var words = []string{
+	"active", "anonymous", "bounce", "buffers", "cached", "commit", "direct", "dirty", "entropy", "filefd", "forks", "hugepages",
+	"inactive", "interrupts", "kernel", "lease", "mapped", "netstat", "overcommit", "pagetables", "percpu", "pressure", "queue",
+	"reclaimable", "schedstat", "shmem", "slab", "softnet", "sockstat", "swap", "thermal", "timex", "unevictable", "vmalloc", "writeback", "zswap",
+}
+
+// nameOf returns name number i of a kind, different for each of them.
+func nameOf(kind string, i int, unit string) string {
+	return fmt.Sprintf("node_%s_%s_%s%s", kind, words[i%len(words)], words[(i*7+i/len(words))%len(words)], unit)
+}
+
 // about returns a number within a third of n, whole where n is large: counters
 // and gauges start from whole units.
 func (b *builder) about(n float64) float64 {
@@ -142,19 +154,19 @@ func (b *builder) gauges() {
 	for i := range 50 {
 		middle := b.about(2e6)
 		b.add(&gauge{units: middle, middle: middle, spread: b.about(200), idle: 0.15, scale: 4096},
-			fmt.Sprintf("node_memory_field%02d_bytes", i), "kind", "memory", "numa", "0")
+			nameOf("memory", i, "_bytes"), "kind", "memory", "numa", "0")
 	}
 	for i := range 40 {
 		middle := b.about(300)
 		b.add(&gauge{units: middle, middle: middle, spread: 12, idle: 0.1, scale: 0.01},
-			fmt.Sprintf("node_pressure_ratio%02d", i), "kind", "ratio", "window", "60s")
+			nameOf("pressure", i, "_ratio"), "kind", "ratio", "window", "60s")
 	}
 }
 
 // constants: what only says how a thing is set up.
 func (b *builder) constants() {
 	for i := range 50 {
-		b.add(constant(int(b.about(5000))), fmt.Sprintf("node_setting%02d_info", i), "kind", "setting", "version", fmt.Sprintf("1.%d.0", i%7))
+		b.add(constant(int(b.about(5000))), nameOf("setting", i, "_info"), "kind", "setting", "version", fmt.Sprintf("1.%d.0", i%7))
 	}
 }
 
@@ -162,7 +174,7 @@ func (b *builder) constants() {
 func (b *builder) slowCounters(n int) {
 	for i := range n {
 		b.add(&counter{units: b.about(1e5), mean: b.about(60), spread: 15, idle: 0.15, scale: 1},
-			fmt.Sprintf("node_disk_field%02d_total", i), "device", fmt.Sprintf("nvme%dn1", i%4), "kind", "disk")
+			nameOf("disk", i, "_total"), "device", fmt.Sprintf("nvme%dn1", i%4), "kind", "disk")
 	}
 }
 
