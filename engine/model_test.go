@@ -316,14 +316,21 @@ func (w *world) remove() {
 	w.want.delete(t)
 }
 
-// read turns a series of a selection into samples.
-func read(t fataler, sel *engine.Selection, i int, mint, maxt int64, versions bool) []stored {
+// read turns a series of a selection into samples. keys holds the timestamps of
+// the selection's reads by their key.
+func read(t fataler, sel *engine.Selection, i int, mint, maxt int64, versions bool, keys map[uint64][]int64) []stored {
 	var c model.Columns
 	if err := sel.Read(i, mint, maxt, &c); err != nil {
 		t.Fatalf("read: %v", err)
 	}
 	if len(c.V) != len(c.T) || len(c.ST) != 0 && len(c.ST) != len(c.T) || versions && len(c.Ver) != len(c.T) {
 		t.Fatalf("%d timestamps, %d values, %d starts, %d versions", len(c.T), len(c.V), len(c.ST), len(c.Ver))
+	}
+	if c.TKey != 0 {
+		if old, ok := keys[c.TKey]; ok && !slices.Equal(old, c.T) {
+			t.Fatalf("one TKey for %v and for %v", old, c.T)
+		}
+		keys[c.TKey] = slices.Clone(c.T)
 	}
 	var out []stored
 	for j, ts := range c.T {
@@ -364,14 +371,14 @@ func difference(t fataler, db *engine.DB, want *content, mint, maxt int64) strin
 	if want.versions {
 		sel = sel.WithVersions()
 	}
-	found := map[string]bool{}
+	found, keys := map[string]bool{}, map[uint64][]int64{}
 	for i := range sel.Len() {
 		if i > 0 && labels.Compare(sel.Labels(i-1), sel.Labels(i)) >= 0 {
 			return fmt.Sprintf("%s before %s", sel.Labels(i-1), sel.Labels(i))
 		}
 		key := model.SeriesKey(sel.Labels(i))
 		found[key] = true
-		got, expected := read(t, sel, i, mint, maxt, want.versions), want.read(key, mint, maxt)
+		got, expected := read(t, sel, i, mint, maxt, want.versions, keys), want.read(key, mint, maxt)
 		if !slices.EqualFunc(got, expected, sameSample) {
 			return fmt.Sprintf("%s in [%d, %d]:\n%s", key, mint, maxt, diffSamples(got, expected))
 		}
