@@ -16,6 +16,7 @@ type Engine struct {
 	engine *promql.Engine
 	parser parser.Parser
 	active *activeQueries
+	stats  *engineStats
 	opts   Options
 }
 
@@ -39,7 +40,11 @@ func New(opts Options) (*Engine, error) {
 		return nil, fmt.Errorf("query options: %w", err)
 	}
 	opts = opts.withDefaults()
-	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), opts: opts}
+	stats, err := newEngineStats(opts.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), stats: stats, opts: opts}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      opts.Registerer,
@@ -105,5 +110,14 @@ func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
 	defer cancel()
 	id := q.engine.active.start(q.about, cancel)
 	defer q.engine.active.finish(id)
-	return q.Query.Exec(ctx)
+	res := q.Query.Exec(ctx)
+	how := evaluatedWhole
+	if r, ok := q.Query.(*reducedQuery); ok {
+		how = evaluatedReduced
+		if r.fellBack {
+			how = evaluatedFallback
+		}
+	}
+	q.engine.stats.queries.WithLabelValues(how).Inc()
+	return res
 }

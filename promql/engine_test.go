@@ -3,9 +3,12 @@ package promql_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	prompromql "github.com/prometheus/prometheus/promql"
 
@@ -130,6 +133,47 @@ func TestExplain(t *testing.T) {
 	}
 	if _, err := e.Explain("sum(", time.UnixMilli(0), time.UnixMilli(0), 0); err == nil {
 		t.Fatal("nonsense was explained")
+	}
+}
+
+// TestEvaluationsAreCounted: what should be reduced is, and what falls back is
+// seen.
+func TestEvaluationsAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	e := newEngine(t, promql.Options{Registerer: reg})
+	m := memstore.New()
+	for i := range 40 {
+		m.Append(labels.FromStrings("__name__", "x_total"), 0, int64(i)*15_000, float64(i))
+		m.AppendHistogram(labels.FromStrings("__name__", "h"), 0, int64(i)*15_000, &histogram.Histogram{Count: uint64(i), ZeroCount: uint64(i)}, nil)
+	}
+	for _, qs := range []string{
+		"sum(rate(x_total[5m]))", "sum(rate(h[5m]))", "histogram_quantile(0.9, sum(h))", "max_over_time(rate(x_total[1m])[5m:1m])", "count(h)", // reduced
+		"x_total", "x_total + x_total", // whole
+		"max(h)", "-rate(h[1m])", // fallback
+	} {
+		q, err := e.NewInstantQuery(context.Background(), prom.New(m), nil, qs, time.UnixMilli(590_000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res := q.Exec(context.Background()); res.Err != nil {
+			t.Errorf("%s: %v", qs, res.Err)
+		}
+		q.Close()
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "count_promql_queries_total" {
+			for _, m := range f.GetMetric() {
+				got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if want := map[string]float64{"reduced": 5, "whole": 2, "fallback": 2}; !maps.Equal(got, want) {
+		t.Errorf("evaluations %v, want %v", got, want)
 	}
 }
 

@@ -12,7 +12,7 @@ func (g *generator) pick(list ...string) string { return list[g.rng.IntN(len(lis
 
 // selector returns an instant selector.
 func (g *generator) selector() string {
-	name := g.pick("c_total", "c_total", "g", "g", "b_bucket", "odd", "h", "nothing")
+	name := g.pick("c_total", "c_total", "g", "g", "b_bucket", "odd", "h", "h", "mixed", "nothing")
 	s := name + g.pick("", "", `{mode="idle"}`, `{mode!="idle"}`, `{instance=~"h0[01].*"}`, `{le="1"}`, `{mode=~"user|io",instance!="h03"}`)
 	if g.rng.IntN(20) == 0 {
 		s = g.pick(`{__name__=~"c_.*|g"}`, `{instance="h00"}`, `{__name__!=""}`)
@@ -107,6 +107,8 @@ func (g *generator) aggregate(depth int) string {
 		return fmt.Sprintf("limitk%s (%s, %s)", by, g.pick("1", "3"), inner)
 	case 2:
 		return fmt.Sprintf("quantile%s (%s, %s)", by, g.pick("0.5", "0.9"), inner)
+	case 4:
+		return fmt.Sprintf("%ssum%s (rate(h[%s])))", g.pick("histogram_quantile(0.9, ", "histogram_count(", "histogram_sum(", "(", "histogram_avg("), by, g.duration())
 	case 3:
 		return fmt.Sprintf("histogram_quantile(%s, sum by (%s) (rate(b_bucket[5m])))", g.pick("0.5", "0.99"), g.pick("le", "le, instance"))
 	default:

@@ -163,7 +163,9 @@ func (s *partSet) Next() bool {
 		if s.err != nil {
 			return false
 		}
-		s.series = s.result.Final()
+		if s.series, s.err = s.result.Final(); s.err != nil {
+			return false
+		}
 		s.account()
 	}
 	s.at++
@@ -179,9 +181,7 @@ func (s *partSet) account() {
 	given := make([]int64, s.part.Grid.Len())
 	for _, series := range s.series {
 		for k := range given {
-			if series.OK == nil || series.OK[k] {
-				given[k]++
-			}
+			given[k] += series.Samples(k)
 		}
 	}
 	steps := gridOf(s.parts.stmt).Len()

@@ -80,7 +80,8 @@ func (e *Engine) partialOptions(stmt *parser.EvalStmt, opts promql.QueryOpts) pa
 // one.
 type reducedQuery struct {
 	promql.Query
-	again func() (promql.Query, error)
+	again    func() (promql.Query, error)
+	fellBack bool
 }
 
 func (q *reducedQuery) Exec(ctx context.Context) *promql.Result {
@@ -88,6 +89,7 @@ func (q *reducedQuery) Exec(ctx context.Context) *promql.Result {
 	if !errors.Is(res.Err, partial.ErrFallback) {
 		return res
 	}
+	q.fellBack = true
 	whole, err := q.again()
 	if err != nil {
 		return &promql.Result{Err: err}

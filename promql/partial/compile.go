@@ -56,6 +56,7 @@ func (c *compiler) aggregate(agg *parser.AggregateExpr) error {
 		return fmt.Errorf("%s needs all series in one place", agg.Op)
 	}
 	a.op, a.without = agg.Op, agg.Without
+	c.prog.aggPos = agg.Expr.PositionRange()
 	a.grouping = slices.Clone(agg.Grouping)
 	if a.without {
 		a.grouping = append(a.grouping, labels.MetricName, "__type__", "__unit__")
@@ -232,7 +233,7 @@ func (c *compiler) selector(vs *parser.VectorSelector, rng time.Duration) error 
 		return fmt.Errorf("a selector at a fixed time on several steps")
 	}
 	s := &c.prog.sel
-	s.matchers = vs.LabelMatchers
+	s.matchers, s.statsOnly = vs.LabelMatchers, vs.SkipHistogramBuckets
 	for _, m := range vs.LabelMatchers {
 		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
 			s.name = m.Value

@@ -31,6 +31,8 @@ type evaluator struct {
 	queue   []int32
 	prefix  []float64
 	fpoints []promql.FPoint
+	hpoints []promql.HPoint
+	hsts    []int64 // start timestamps of hpoints
 
 	// Of all series so far.
 	total, read []int64 // samples that Prometheus's engine would count at each step
@@ -57,12 +59,12 @@ func (w *evaluator) leaf() *evaluator {
 
 // eval evaluates the series whose samples the leaf has and returns how many
 // points that took: those of the row, and of the subqueries below.
-func (w *evaluator) eval(ls labels.Labels) (int64, error) {
+func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 	w.labels = ls
 	w.row.reset(w.grid.Len())
 	points := int64(0)
 	if w.sub != nil {
-		n, err := w.sub.eval(ls)
+		n, err := w.sub.eval(ls, read)
 		if err != nil || n == 0 {
 			return n, err
 		}
@@ -70,8 +72,11 @@ func (w *evaluator) eval(ls labels.Labels) (int64, error) {
 		w.labels = w.sub.outputLabels()
 		w.takeSub()
 	}
-	if len(w.cols.Hist) > 0 || (w.prog.dropName && hasMetadataLabels(ls)) {
+	if w.prog.dropName && hasMetadataLabels(ls) {
 		return 0, ErrFallback
+	}
+	if len(w.cols.Hist) > 0 {
+		return w.evalHistograms(read)
 	}
 	if len(w.cols.T) == 0 {
 		return points, nil

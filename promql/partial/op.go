@@ -3,6 +3,7 @@ package partial
 import (
 	"math"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -16,6 +17,10 @@ type row struct {
 	v   []float64
 	ok  []bool
 	all bool
+	// h holds native histograms where the step's value is one; nil where the row
+	// has none.
+	h    []*histogram.FloatHistogram
+	hbuf []*histogram.FloatHistogram
 }
 
 // reset makes a row of n steps without values.
@@ -23,8 +28,17 @@ func (r *row) reset(n int) {
 	if cap(r.v) < n {
 		r.v, r.ok = make([]float64, n), make([]bool, n)
 	}
-	r.v, r.ok, r.all = r.v[:n], r.ok[:n], false
+	r.v, r.ok, r.all, r.h = r.v[:n], r.ok[:n], false, nil
 	clear(r.ok)
+}
+
+// withHistograms makes room for histograms.
+func (r *row) withHistograms() {
+	if cap(r.hbuf) < len(r.v) {
+		r.hbuf = make([]*histogram.FloatHistogram, len(r.v))
+	}
+	r.h = r.hbuf[:len(r.v)]
+	clear(r.h)
 }
 
 // has says whether step k has a value.

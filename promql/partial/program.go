@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
@@ -22,7 +23,10 @@ type Program struct {
 	// info is added once if a series has a value behind fn.
 	info error
 	call *parser.Call // of fn, for functions that Prometheus's code computes
-	opts Options
+	// aggPos is the position of what is aggregated, for annotations.
+	aggPos posrange.PositionRange
+	nested bool // the program of a subquery
+	opts   Options
 }
 
 // Options are the settings of the query that matter to its meaning.
@@ -43,6 +47,9 @@ type selector struct {
 	offset   int64  // ms
 	at       *int64 // ms: evaluated as of this time; only on a grid of one step
 	rng      int64  // ms; 0 for an instant selector
+	// statsOnly: of histograms only sum and count are asked for, and a special
+	// iterator of Prometheus's engine reads them.
+	statsOnly bool
 }
 
 // aggregation says what is done over series. The zero value: nothing, the series

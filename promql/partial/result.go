@@ -1,6 +1,7 @@
 package partial
 
 import (
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/util/annotations"
 )
@@ -31,6 +32,20 @@ type Series struct {
 	Labels labels.Labels
 	V      []float64
 	OK     []bool
+	// H holds the steps whose value is a native histogram; nil where there is none.
+	H []*histogram.FloatHistogram
+}
+
+// Samples returns how many samples Prometheus's engine counts for step k.
+func (s *Series) Samples(k int) int64 {
+	switch {
+	case s.OK != nil && !s.OK[k]:
+		return 0
+	case s.H != nil && s.H[k] != nil:
+		return sizeOf(s.H[k])
+	default:
+		return 1
+	}
 }
 
 // group is one group of an aggregation.
@@ -70,14 +85,18 @@ func (a *aggregation) groupLabels(ls labels.Labels) labels.Labels {
 // keep takes a copy of a row as a series of the result.
 func (r *Result) keep(ls labels.Labels, values *row) {
 	n := len(values.v)
-	if values.all {
+	if values.h == nil && values.all {
 		r.rows = append(r.rows, Series{Labels: ls, V: append(make([]float64, 0, n), values.v...)})
 		return
 	}
 	if values.count() == 0 {
 		return
 	}
-	r.rows = append(r.rows, Series{Labels: ls, V: append(make([]float64, 0, n), values.v...), OK: append(make([]bool, 0, n), values.ok...)})
+	s := Series{Labels: ls, V: append(make([]float64, 0, n), values.v...), OK: append(make([]bool, 0, n), values.ok...)}
+	if values.h != nil {
+		s.H = append(make([]*histogram.FloatHistogram, 0, n), values.h...)
+	}
+	r.rows = append(r.rows, s)
 }
 
 // append takes the result of series that come behind those of the receiver, in
@@ -120,21 +139,29 @@ func (r *Result) Annotations() annotations.Annotations { return r.annos }
 
 // Final returns the series that the program's node evaluates to, in the order
 // that Prometheus's engine gives them: that of the first series of each group,
-// and on a grid of one step topk and bottomk ranked.
-func (r *Result) Final() []Series {
+// and on a grid of one step topk and bottomk ranked. It may be called once;
+// warnings that come up are among the annotations. ErrFallback says that the
+// histograms of several nodes do not fit together.
+func (r *Result) Final() ([]Series, error) {
 	if !r.prog.Aggregates() {
-		return r.rows
+		return r.rows, nil
 	}
 	if r.prog.agg.keepsLabels() {
-		return r.finalTop()
+		return r.finalTop(), nil
 	}
 	out := make([]Series, 0, len(r.groups))
 	for _, g := range r.groups {
 		var values row
 		g.state.finish(&values)
-		out = append(out, Series{Labels: g.labels, V: values.v, OK: values.ok})
+		if s, ok := g.state.(*sumState); ok {
+			if s.bad {
+				return nil, ErrFallback
+			}
+			r.annos.Merge(s.finishHistograms(&values, r.prog))
+		}
+		out = append(out, Series{Labels: g.labels, V: values.v, OK: values.ok, H: values.h})
 	}
-	return out
+	return out, nil
 }
 
 // finalTop returns the series that topk, bottomk and limitk keep.

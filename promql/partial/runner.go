@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/promql/store"
 )
 
@@ -108,7 +109,8 @@ func (w *worker) run(ctx context.Context, sel store.Selection, from, to int) (er
 		if err := sel.Read(i, mint, maxt, &leaf.cols); err != nil {
 			return fmt.Errorf("read series: %w", err)
 		}
-		if err := w.series(int32(i), sel.Labels(i)); err != nil {
+		read := func(mint, maxt int64, dst *model.Columns) error { return sel.Read(i, mint, maxt, dst) }
+		if err := w.series(int32(i), sel.Labels(i), read); err != nil {
 			return err
 		}
 	}
@@ -116,9 +118,9 @@ func (w *worker) run(ctx context.Context, sel store.Selection, from, to int) (er
 }
 
 // series evaluates the series that has been read.
-func (w *worker) series(index int32, ls labels.Labels) error {
+func (w *worker) series(index int32, ls labels.Labels, read readSeries) error {
 	w.result.Series++
-	n, err := w.eval(ls)
+	n, err := w.eval(ls, read)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -148,6 +150,9 @@ func (w *worker) take(index int32) error {
 		}
 	}
 	g.state.add(&w.row, index)
+	if s, ok := g.state.(*sumState); ok && s.bad {
+		return ErrFallback
+	}
 	if p.agg.keepsLabels() {
 		w.result.names[index] = w.outputLabels()
 	}

@@ -46,10 +46,14 @@ func (i *gridIterator) Next() chunkenc.ValueType {
 }
 
 func (i *gridIterator) kind() chunkenc.ValueType {
-	if i.at >= len(i.s.V) {
+	switch {
+	case i.at >= len(i.s.V):
 		return chunkenc.ValNone
+	case i.s.H != nil && i.s.H[i.at] != nil:
+		return chunkenc.ValFloatHistogram
+	default:
+		return chunkenc.ValFloat
 	}
-	return chunkenc.ValFloat
 }
 
 func (i *gridIterator) Seek(t int64) chunkenc.ValueType {
@@ -75,12 +79,16 @@ func (i *gridIterator) AtST() int64 { return 0 }
 
 func (i *gridIterator) Err() error { return nil }
 
-// AtHistogram is never asked of a float.
+// AtHistogram is never asked of floats and float histograms.
 func (i *gridIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return i.AtT(), nil
 }
 
-// AtFloatHistogram is never asked of a float.
-func (i *gridIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
-	return i.AtT(), nil
+// AtFloatHistogram copies: callers change what they are given.
+func (i *gridIterator) AtFloatHistogram(dst *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
+	if dst == nil {
+		return i.AtT(), i.s.H[i.at].Copy()
+	}
+	i.s.H[i.at].CopyTo(dst)
+	return i.AtT(), dst
 }

@@ -10,27 +10,36 @@ import (
 type sumState struct {
 	sum, comp []float64
 	seen      []bool
-	all       bool // every step has been seen
+	all       bool      // every step has been seen
+	hists     []histSum // nil until there is a native histogram
+	bad       bool      // histograms that do not fit together
 }
 
 func (s *sumState) add(r *row, _ int32) {
+	if r.h != nil {
+		s.addHistograms(r)
+		return
+	}
 	if r.all && s.all {
 		addAll(s.sum, s.comp, r.v)
 		return
 	}
 	for k, v := range r.v {
-		if !r.has(k) {
-			continue
+		if r.has(k) {
+			s.addOne(k, v)
 		}
-		if !s.seen[k] {
-			// Not the sum with zero: that would lose the sign of a negative zero.
-			s.seen[k] = true
-			s.sum[k] = v
-			continue
-		}
-		s.sum[k], s.comp[k] = kahansum.Inc(v, s.sum[k], s.comp[k])
 	}
 	s.all = s.all || r.all
+}
+
+func (s *sumState) addOne(k int, v float64) {
+	if !s.seen[k] {
+		// Not the sum with zero: that would lose the sign of a negative zero.
+		s.seen[k] = true
+		s.sum[k] = v
+		return
+	}
+	s.sum[k], s.comp[k] = kahansum.Inc(v, s.sum[k], s.comp[k])
 }
 
 // addAll is kahansum.Inc for all steps, written out because the call would cost
@@ -67,6 +76,7 @@ func (s *sumState) merge(other state) {
 		}
 	}
 	s.all = s.all || o.all
+	s.mergeHistograms(o)
 }
 
 func (s *sumState) finish(r *row) {

@@ -49,7 +49,7 @@ func (c *compiler) subquery(call *parser.Call, f *rangeFunc, q *parser.SubqueryE
 	if g.End < g.Start || g.Len() > maxSubquerySteps {
 		return fmt.Errorf("a subquery of no or too many steps")
 	}
-	inner := &compiler{prog: &Program{opts: c.prog.opts}, grid: g, funcs: c.funcs}
+	inner := &compiler{prog: &Program{opts: c.prog.opts, nested: true}, grid: g, funcs: c.funcs}
 	if err := inner.perSeries(q.Expr); err != nil {
 		return err
 	}

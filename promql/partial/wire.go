@@ -64,6 +64,7 @@ func (r *Result) Append(dst []byte, query string) []byte {
 		for _, s := range r.rows {
 			dst = appendLabels(dst, s.Labels)
 			dst = appendFloats(dst, s.V, s.OK)
+			dst = appendHistograms(dst, s.H)
 		}
 	case wireGroups:
 		dst = wire.AppendUvarint(dst, uint64(len(r.groups)))
@@ -120,7 +121,10 @@ func Decode(p *Program, g Grid, data []byte) (*Result, error) {
 		for range d.Count(seriesBytes(g)) {
 			ls := decodeLabels(&d)
 			v, ok := decodeFloats(&d, g.Len())
-			r.rows = append(r.rows, Series{Labels: ls, V: v, OK: ok})
+			r.rows = append(r.rows, Series{Labels: ls, V: v, OK: ok, H: decodeHistograms(&d, g.Len())})
+			if d.Err() != nil {
+				break
+			}
 		}
 	case wireGroups:
 		for range d.Count(seriesBytes(g)) {

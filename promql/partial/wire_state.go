@@ -107,7 +107,8 @@ func fillSeen(seen, ok []bool) {
 func (s *sumState) encode(dst []byte) []byte {
 	dst = appendFloats(dst, s.sum, s.seen)
 	// Most sums of integers need no compensation.
-	return appendSparse(dst, s.comp)
+	dst = appendSparse(dst, s.comp)
+	return appendHistSums(dst, s.hists)
 }
 
 func (s *sumState) decode(d *wire.Decoder) {
@@ -116,6 +117,7 @@ func (s *sumState) decode(d *wire.Decoder) {
 	fillSeen(s.seen, ok)
 	s.all = ok == nil
 	s.comp = decodeSparse(d, len(s.comp))
+	s.hists = decodeHistSums(d, len(s.sum))
 }
 
 // appendSparse appends the values that are not zero.
