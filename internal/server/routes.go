@@ -23,6 +23,8 @@ type Handlers struct {
 	Ready          http.Handler
 	ClusterStatus  http.Handler
 	ClusterLeave   http.Handler
+	ClusterRemove  http.Handler
+	ClusterAbort   http.Handler
 	ClusterJoin    http.Handler // documented JSON form
 	ClusterGossip  http.Handler // documented JSON form
 	ClusterRepair  http.Handler
@@ -86,6 +88,8 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
 		{path: "/cluster/history", methods: "GET", handler: h.ClusterHistory},
 		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
+		{path: "/cluster/remove", methods: "POST", handler: h.ClusterRemove, class: stream},
+		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
 		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
 		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
