@@ -77,6 +77,12 @@ func newClient(server string) (*client, error) {
 func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
+	return c.patiently(ctx, method, path, contentType, body)
+}
+
+// patiently is do without a time limit: for what takes as long as data needs to
+// move.
+func (c *client) patiently(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)

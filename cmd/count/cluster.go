@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"text/tabwriter"
 	"time"
 )
@@ -12,11 +13,19 @@ import (
 func clusterVerb() verb {
 	return verb{
 		name:    "cluster",
-		summary: "look at a cluster",
+		summary: "look at a cluster and change it",
 		usage: `Usage:
   count cluster status [--server URL] [--json]
+  count cluster leave [--server URL]
+  count cluster remove NODE [--server URL]
+  count cluster abort [--server URL]
 
-Prints the ring and every node as the asked node sees them.
+status prints the ring and every node as the asked node sees them.
+leave drains the asked node and ends its membership: the command returns when
+that is done, and the process may be stopped then.
+remove takes a dead node out of the ring; others copy what it held from those
+that have it. status shows how far they are.
+abort takes the change of the ring that is under way back.
 
   --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
   --json         print the answer as it came
@@ -35,6 +44,15 @@ type clusterStatus struct {
 	Majority          bool     `json:"majority"`
 	Refilling         string   `json:"refilling"`
 	Problems          []string `json:"problems"`
+	Change            *struct {
+		Stage    string   `json:"stage"`
+		Progress float64  `json:"progress"`
+		Joining  []uint64 `json:"joining"`
+		Leaving  []uint64 `json:"leaving"`
+		Waiting  []uint64 `json:"waiting"`
+		Copying  []uint64 `json:"copying"`
+		Problem  string   `json:"problem"`
+	} `json:"change"`
 	Nodes             []struct {
 		ID        uint64 `json:"id"`
 		Address   string `json:"address"`
@@ -54,12 +72,16 @@ func runCluster(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
-	if len(args) != 1 || args[0] != "status" {
-		return &usageError{errors.New(`say what to do: "status"`)}
-	}
 	node, err := newClient(*server)
 	if err != nil {
 		return err
+	}
+	switch {
+	case len(args) == 1 && args[0] == "status":
+	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && args[0] == "remove":
+		return changeCluster(ctx, c, node, args)
+	default:
+		return &usageError{errors.New(`say what to do: "status", "leave", "remove NODE" or "abort"`)}
 	}
 	answer, err := node.do(ctx, "GET", "/cluster/status", "", nil)
 	if err != nil {
@@ -76,11 +98,45 @@ func runCluster(ctx context.Context, c call) error {
 	return printCluster(c, &s)
 }
 
+// changeCluster asks a node to change the ring. A node that leaves may take
+// long: there is no time limit but the context's.
+func changeCluster(ctx context.Context, c call, node *client, args []string) error {
+	path := "/cluster/" + args[0]
+	if len(args) == 2 {
+		id, err := strconv.ParseUint(args[1], 10, 64)
+		if err != nil || id == 0 {
+			return &usageError{fmt.Errorf("%q is not the number of a node", args[1])}
+		}
+		path += "?node=" + args[1]
+	}
+	answer, err := node.patiently(ctx, "POST", path, "", nil)
+	if err != nil {
+		return err
+	}
+	var done struct {
+		NodeID uint64 `json:"node_id"`
+		Ring   uint64 `json:"ring"`
+		Status string `json:"status"`
+	}
+	if err := json.Unmarshal(answer, &done); err != nil {
+		return fmt.Errorf("the answer is not what the API promises: %w", err)
+	}
+	_, err = fmt.Fprintf(c.stdout, "node %d: %s, ring %d\n", done.NodeID, done.Status, done.Ring)
+	return err
+}
+
 func printCluster(c call, s *clusterStatus) error {
 	fmt.Fprintf(c.stdout, "cluster %s as node %d sees it: ring %d, %d copies of which %d acknowledge, majority in sight: %v\n",
 		s.Cluster, s.NodeID, s.Ring, s.ReplicationFactor, s.WriteQuorum, s.Majority)
 	if s.Refilling != "" {
 		fmt.Fprintf(c.stdout, "this node is refilling: %s\n", s.Refilling)
+	}
+	if ch := s.Change; ch != nil {
+		fmt.Fprintf(c.stdout, "the ring changes: %s, %.0f %% copied, joining %v, leaving %v, waiting for %v, copying %v\n",
+			ch.Stage, 100*ch.Progress, ch.Joining, ch.Leaving, ch.Waiting, ch.Copying)
+		if ch.Problem != "" {
+			fmt.Fprintf(c.stdout, "problem of the change: %s\n", ch.Problem)
+		}
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(c.stdout, "problem: %s\n", p)
