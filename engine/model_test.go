@@ -471,6 +471,7 @@ func (w *world) crashing(when string, step func(), also func() *content) {
 	step()
 	w.watch = func() {}
 	for _, disk := range clones {
+		w.fsck(disk)
 		db := w.open(disk)
 		d := difference(w.T, db, before, 0, math.MaxInt64)
 		if d != "" && also != nil {
@@ -482,6 +483,14 @@ func (w *world) crashing(when string, step func(), also func() *content) {
 		if err := db.Close(); err != nil {
 			w.Fatalf("close after a power cut during %s: %v", when, err)
 		}
+	}
+}
+
+// fsck expects a directory that nobody has open to be whole.
+func (w *world) fsck(disk *vfs.MemFS) {
+	report, err := engine.Check(disk, "data")
+	if err != nil || len(report.Faults) > 0 {
+		w.Fatalf("check: %v, %v\n%s", err, report.Faults, disk.Tree())
 	}
 }
 
@@ -511,6 +520,7 @@ func (w *world) step() {
 		// What was acknowledged is durable, whatever else is lost.
 		disk := w.fs.CrashClone(w.rng, rapid.SampledFrom([]int{0, 50, 100}).Draw(w.T, "kept"))
 		w.must("close", w.db.Close())
+		w.fsck(w.fs)
 		w.fs = disk
 		w.db = w.open(disk)
 	case 13:
@@ -543,5 +553,6 @@ func TestDBIsAMap(t *testing.T) {
 			w.check(w.db, "after a step")
 		}
 		w.must("close", w.db.Close())
+		w.fsck(w.fs)
 	})
 }

@@ -43,48 +43,65 @@ type file struct {
 }
 
 // Open loads the registry file at path, whose directory must exist, and makes
-// it when it is missing. Every series in it counts as logged.
+// it when it is missing. Every series in it counts as logged. What a crash tore
+// or a disk damaged is written anew without it.
 func Open(filesystem vfs.FS, path string, opts Options) (*Registry, LoadReport, error) {
-	r := New(opts)
-	r.file.fs, r.file.path = filesystem, path
-	report, err := r.load()
+	r, report, whole, err := read(filesystem, path, opts)
 	if err != nil {
 		return nil, report, fmt.Errorf("open registry %s: %w", path, err)
 	}
-	report.Series = r.live
+	r.file.fs, r.file.path = filesystem, path
+	if err := r.begin(report, whole); err != nil {
+		return nil, report, fmt.Errorf("open registry %s: %w", path, err)
+	}
 	return r, report, nil
 }
 
-func (r *Registry) load() (LoadReport, error) {
-	f := &r.file
-	var report LoadReport
-	data, err := vfs.ReadFile(f.fs, f.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return report, r.rewrite()
-	case err != nil:
-		return report, err
+// Read loads the registry file at path without changing anything; the registry
+// keeps nothing on disk. A missing file is an empty registry.
+func Read(filesystem vfs.FS, path string, opts Options) (*Registry, LoadReport, error) {
+	r, report, _, err := read(filesystem, path, opts)
+	if err != nil {
+		return nil, report, fmt.Errorf("read registry %s: %w", path, err)
 	}
-	report.Bytes = int64(len(data))
+	return r, report, nil
+}
+
+// read loads a registry file; whole says that it can be appended to.
+func read(filesystem vfs.FS, path string, opts Options) (r *Registry, report LoadReport, whole bool, err error) {
+	r = New(opts)
+	data, err := vfs.ReadFile(filesystem, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, report, false, nil
+	}
+	if err != nil {
+		return nil, report, false, err
+	}
 	d := fileDecoder{apply: r.applyFrame}
 	if err := d.run(data); err != nil {
-		return report, err
+		return nil, report, false, err
 	}
 	r.file.undurable = nil
-	report.DamagedFrames, report.TornBytes = d.damaged, int64(len(data)-d.good)
-	if d.damaged > 0 {
+	r.file.size = int64(d.good)
+	report = LoadReport{
+		Series: r.live, Bytes: int64(len(data)), TornBytes: int64(len(data) - d.good), DamagedFrames: d.damaged,
+	}
+	return r, report, d.good > 0 && d.damaged == 0 && report.TornBytes == 0, nil
+}
+
+// begin makes the file one that can be appended to.
+func (r *Registry) begin(report LoadReport, whole bool) (err error) {
+	f := &r.file
+	if whole {
+		f.handle, err = f.fs.OpenAppend(f.path)
+		return err
+	}
+	if report.DamagedFrames > 0 {
 		if err := f.keepDamaged(); err != nil {
-			return report, err
+			return err
 		}
 	}
-	if d.damaged > 0 || report.TornBytes > 0 || d.good == 0 {
-		return report, r.rewrite()
-	}
-	if f.handle, err = f.fs.OpenAppend(f.path); err != nil {
-		return report, err
-	}
-	f.size = int64(d.good)
-	return report, nil
+	return r.rewrite()
 }
 
 // keepDamaged gives a damaged file a second name, unless an older one has it.
