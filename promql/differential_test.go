@@ -189,7 +189,7 @@ func compare(got, want any, exact bool, text string) string {
 	if strings.Contains(text, "limitk") {
 		for _, list := range [][]point{g, w} {
 			for i := range list {
-				list[i].metric, list[i].f = "", 0
+				list[i].metric, list[i].f, list[i].h = "", 0, nil
 			}
 		}
 	}
