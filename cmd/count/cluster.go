@@ -53,7 +53,7 @@ type clusterStatus struct {
 		Copying  []uint64 `json:"copying"`
 		Problem  string   `json:"problem"`
 	} `json:"change"`
-	Nodes             []struct {
+	Nodes []struct {
 		ID        uint64 `json:"id"`
 		Address   string `json:"address"`
 		Status    string `json:"status"`
