@@ -113,6 +113,21 @@ func TestARangeWithoutStepsIsEmpty(t *testing.T) {
 	}
 }
 
+// TestAPlaceholderCannotBeWritten: a user's selector that looks like one selects
+// series like any other.
+func TestAPlaceholderCannotBeWritten(t *testing.T) {
+	e := newEngine(t, promql.Options{})
+	m := memstore.New()
+	m.Append(labels.FromStrings("__name__", "x"), 0, 1000, 1)
+	q, err := e.NewInstantQuery(context.Background(), prom.New(m), nil, `sum(x) and on () {__count_part__="0"}`, time.UnixMilli(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := q.Exec(context.Background()).Vector(); err != nil || len(v) != 0 {
+		t.Fatalf("%v, %v", v, err)
+	}
+}
+
 func TestATimeoutIsNamed(t *testing.T) {
 	e := newEngine(t, promql.Options{Timeout: time.Millisecond})
 	q, err := e.NewInstantQuery(context.Background(), prom.New(gate{entered: make(chan struct{})}), nil, "sum(x)", time.UnixMilli(2000))

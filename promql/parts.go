@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -46,8 +47,8 @@ type partQuerier struct {
 // series. Parts that other nodes compute run side by side; here each part uses
 // all cores by itself and waits until it is asked for.
 func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
-	id, ok := plan.PartOf(ms)
-	if !ok || id >= len(q.parts.parts) {
+	id := slices.IndexFunc(q.parts.parts, func(p plan.Part) bool { return p.StoodFor(ms) })
+	if id < 0 {
 		return q.Querier.Select(ctx, sorted, hints, ms...)
 	}
 	set := &partSet{parts: q.parts, part: q.parts.parts[id], at: -1}

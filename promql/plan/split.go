@@ -5,13 +5,12 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/promql/parser/posrange"
 
 	"github.com/count-db/count/promql/partial"
 )
 
-// PartLabel marks the selector that stands for a part; its value is the part's
-// index.
+// PartLabel is the label of the selector that stands for a part, for people; its
+// value is the part's index.
 const PartLabel = "__count_part__"
 
 // Part is a sub-expression to compute apart.
@@ -24,7 +23,8 @@ type Part struct {
 	Program *partial.Program
 	Grid    partial.Grid
 	// Once: the part is evaluated once, for all steps of the query.
-	Once bool
+	Once        bool
+	placeholder *labels.Matcher
 }
 
 // Plan is a split query.
@@ -112,27 +112,18 @@ func (s *splitter) descend(e parser.Expr, in scope) {
 	// literals.
 }
 
-// take makes a part of e and returns its placeholder.
+// take makes a part of e and returns its placeholder, which stands at the same
+// position, so that annotations name the same place.
 func (s *splitter) take(e parser.Expr, p *partial.Program, in scope) parser.Expr {
-	id := len(s.plan.Parts)
-	s.plan.Parts = append(s.plan.Parts, Part{Node: s.numbers[e], Text: e.String(), Program: p, Grid: in.grid, Once: in.once})
-	return placeholder(id, e.PositionRange())
+	m := &labels.Matcher{Type: labels.MatchEqual, Name: PartLabel, Value: strconv.Itoa(len(s.plan.Parts))}
+	s.plan.Parts = append(s.plan.Parts, Part{
+		Node: s.numbers[e], Text: e.String(), Program: p, Grid: in.grid, Once: in.once, placeholder: m,
+	})
+	return &parser.VectorSelector{LabelMatchers: []*labels.Matcher{m}, PosRange: e.PositionRange()}
 }
 
-// placeholder stands at the position of what it replaces, so that annotations
-// name the same place.
-func placeholder(id int, at posrange.PositionRange) parser.Expr {
-	return &parser.VectorSelector{
-		LabelMatchers: []*labels.Matcher{{Type: labels.MatchEqual, Name: PartLabel, Value: strconv.Itoa(id)}},
-		PosRange:      at,
-	}
-}
-
-// PartOf returns the index of the part that a selector stands for.
-func PartOf(ms []*labels.Matcher) (int, bool) {
-	if len(ms) != 1 || ms[0].Name != PartLabel || ms[0].Type != labels.MatchEqual {
-		return 0, false
-	}
-	id, err := strconv.Atoi(ms[0].Value)
-	return id, err == nil
+// StoodFor says whether these are the matchers of the part's placeholder
+// themselves, not ones that a user wrote alike.
+func (p *Part) StoodFor(ms []*labels.Matcher) bool {
+	return len(ms) == 1 && ms[0] == p.placeholder
 }

@@ -3,9 +3,13 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,6 +128,36 @@ func FuzzJSON(f *testing.F) {
 		back, err := strconv.ParseFloat(string(number), 64)
 		if err != nil || math.Float64bits(back) != math.Float64bits(v) {
 			t.Fatalf("%v became %s", v, number)
+		}
+	})
+}
+
+// FuzzBody: whatever a POST request holds, it is refused for the client's fault or
+// gives a query that passes its own check.
+func FuzzBody(f *testing.F) {
+	f.Add(`{"series":["a"],"start":1,"end":2,"aggregation":"sum","step":1}`, true)
+	f.Add(`{"series":"a","start_time":1,"end_time":2,"aggregation":null}`, false)
+	f.Add(`{"series":[`, false)
+	f.Fuzz(func(t *testing.T, text string, aggregated bool) {
+		r := httptest.NewRequest(http.MethodPost, "/query/range", strings.NewReader(text))
+		b, err := readBody(httptest.NewRecorder(), r, 1<<16)
+		var q query
+		if err == nil {
+			if b.internal() {
+				q, err = b.internalQuery()
+			} else {
+				q, err = b.query(aggregated)
+			}
+		}
+		var bad *requestError
+		if err != nil {
+			if !errors.As(err, &bad) {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		if err := q.check(); err != nil || len(q.series) == 0 {
+			t.Fatalf("query %+v: %v", q, err)
 		}
 	})
 }
