@@ -25,13 +25,14 @@ type changes struct {
 	slices map[int64]time.Time       // guarded by mu; slice to when it was last written to
 	since  map[ring.NodeID]time.Time // guarded by mu; members to compare with now: what was written to since then; zero = everything
 	lost   map[ring.NodeID]time.Time // guarded by mu; members out of sight, since when
-	met    map[ring.NodeID]bool      // guarded by mu; members seen since the start
+	met    map[ring.NodeID]string    // guarded by mu; members seen since the start, and their disks
+	full   map[ring.NodeID]bool      // guarded by mu; members with which everything was compared, and all since
 	all    time.Time                 // guarded by mu; too much was written to until then
 }
 
 func newChanges() *changes {
 	return &changes{
-		slices: map[int64]time.Time{}, since: map[ring.NodeID]time.Time{}, lost: map[ring.NodeID]time.Time{}, met: map[ring.NodeID]bool{},
+		slices: map[int64]time.Time{}, since: map[ring.NodeID]time.Time{}, lost: map[ring.NodeID]time.Time{}, met: map[ring.NodeID]string{}, full: map[ring.NodeID]bool{},
 	}
 }
 
@@ -67,16 +68,17 @@ func (c *changes) gone(id ring.NodeID, now time.Time) {
 	}
 }
 
-// back notes that a member is in sight, and has been given its hints.
-func (c *changes) back(id ring.NodeID, margin time.Duration) {
+// back notes that a member is in sight on a disk, and has been given its hints.
+func (c *changes) back(id ring.NodeID, disk string, margin time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since, wasLost := c.lost[id]
 	delete(c.lost, id)
 	switch {
-	case !c.met[id]:
-		c.met[id] = true
+	case c.met[id] != disk:
+		c.met[id] = disk
 		c.since[id] = time.Time{}
+		delete(c.full, id)
 	case wasLost:
 		c.sinceLocked(id, since.Add(-margin))
 	}
@@ -97,7 +99,7 @@ func (c *changes) sinceLocked(id ring.NodeID, since time.Time) {
 
 // due returns the ranges of time to compare with a member now: what it must be
 // caught up with, or, in a regular comparison, what was written to since then.
-func (c *changes) due(id ring.NodeID, regular bool, then time.Time) (ranges []timeRange, since time.Time) {
+func (c *changes) due(id ring.NodeID, regular bool, then time.Time) (ranges []timeRange, since time.Time, any bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since, catchUp := c.since[id]
@@ -107,12 +109,37 @@ func (c *changes) due(id ring.NodeID, regular bool, then time.Time) (ranges []ti
 	case regular:
 		since = then
 	default:
-		return nil, since
+		return nil, since, false
 	}
 	if since.IsZero() || since.Before(c.all) {
-		return []timeRange{{0, math.MaxInt64}}, since
+		return []timeRange{{0, math.MaxInt64}}, since, true
 	}
-	return c.rangesLocked(since), since
+	return c.rangesLocked(since), since, true
+}
+
+// done notes that the comparison that was due succeeded. It says whether the
+// member holds everything that this node held before its cut: everything was
+// compared once, and all that was written since, with nothing outstanding.
+func (c *changes) done(id ring.NodeID, since time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if since.IsZero() {
+		c.full[id] = true
+	}
+	_, outstanding := c.since[id]
+	_, lost := c.lost[id]
+	return c.full[id] && !outstanding && !lost
+}
+
+// restart makes everything be compared with all members: another ring gives them
+// other ranges.
+func (c *changes) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.full)
+	for id := range c.met {
+		c.since[id] = time.Time{}
+	}
 }
 
 // rangesLocked joins the slices written to since then to few ranges.

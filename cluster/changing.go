@@ -296,6 +296,9 @@ func (c *Cluster) Change(ctx context.Context, wish rebalance.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := c.opts.BeforeChange(); err != nil {
+		return unavailable(err)
+	}
 	chosen, err := c.agreeOn(ctx, next)
 	if err != nil {
 		return err

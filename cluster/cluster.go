@@ -11,6 +11,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/count-db/count/cluster/agree"
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/hints"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
@@ -60,6 +61,11 @@ type Cluster struct {
 
 	digestCache digestCache
 
+	instance  uint64      // number of this start
+	fresh     atomic.Bool // this node began with an empty disk and founded ring 1 in this start
+	ledger    *frontier.Ledger
+	snapshots snapshots
+
 	lingerMu  sync.Mutex
 	lingering map[*write]struct{} // guarded by lingerMu; answered, with owners outstanding
 
@@ -81,8 +87,13 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	instance, err := newInstance()
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cluster{
+		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
 		changing: newChanging(), lingering: map[*write]struct{}{}, changes: newChanges(), repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,

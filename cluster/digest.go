@@ -64,6 +64,7 @@ func (c *Cluster) compare() {
 		if due {
 			regular = time.Now()
 		}
+		c.snap(t)
 		for _, m := range t.ring.Members() {
 			if m.ID != c.opts.Node && c.ctx.Err() == nil {
 				c.compareDue(t, m.ID, due)
@@ -81,10 +82,15 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, due bool) {
 	if !inSight {
 		return
 	}
-	ranges, since := c.changes.due(id, due, time.Now().Add(-2*c.opts.DigestInterval))
+	ranges, since, any := c.changes.due(id, due, time.Now().Add(-2*c.opts.DigestInterval))
+	if !any {
+		return
+	}
+	// On a grid, so that all members ask for the same digests and compute them once.
+	cut := time.Now().Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / 4)
 	sent := 0
 	for _, r := range ranges {
-		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt)
+		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt, model.VersionAt(cut.UnixMicro()))
 		if err != nil {
 			if c.ctx.Err() == nil {
 				c.warn("the comparison with another node goes on later", err, "node", id)
@@ -98,14 +104,14 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, due bool) {
 	if sent > 0 {
 		c.info("differences found and sent", "node", id, "samples", sent)
 	}
+	if c.changes.done(id, since) {
+		c.vouch(t, id, cut)
+	}
 }
 
 // compareWith sends the member what it misses of what both own. The member finds
 // what this node misses by its own comparison.
-func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64) (sent int, err error) {
-	// On a grid, so that all members ask for the same digests and compute them once.
-	cut := time.Now().Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / 4)
-	before := model.VersionAt(cut.UnixMicro())
+func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64, before model.Version) (sent int, err error) {
 	theirs, err := c.digestsOf(ctx, t, id, mint, maxt, before)
 	if err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
@@ -69,7 +70,7 @@ func (c *Cluster) settleAll() {
 
 // keepHint notes durably, here or at another node that holds the samples, that
 // nodes are owed a batch (C6).
-func (c *Cluster) keepHint(keeper ring.NodeID, owed []ring.NodeID, body []byte) {
+func (c *Cluster) keepHint(keeper ring.NodeID, owed []ring.NodeID, body []byte, origins []frontier.Origin) {
 	b := c.getBatch()
 	defer c.putBatch(b)
 	if err := decodeOwn(b, body); err != nil {
@@ -80,7 +81,7 @@ func (c *Cluster) keepHint(keeper ring.NodeID, owed []ring.NodeID, body []byte) 
 		p := c.peer(keeper)
 		err := transport.ErrUnreachable
 		if p != nil {
-			a := &transport.Append{Sections: []transport.Section{{Batch: b, Body: body, Owed: owed}}}
+			a := &transport.Append{Sections: []transport.Section{{Batch: b, Body: body, Owed: owed, Origins: origins}}}
 			err = p.Append(a, func(_ transport.AppendReply, err error) {
 				if err != nil {
 					c.warn("a hint could not be left", err, "keeper", keeper)
@@ -96,7 +97,7 @@ func (c *Cluster) keepHint(keeper ring.NodeID, owed []ring.NodeID, body []byte) 
 		if id == c.opts.Node {
 			continue // it failed here and is found by the digests
 		}
-		if err := c.hints.Add(id, b); err != nil {
+		if err := c.hints.Add(id, b, origins); err != nil {
 			c.warn("a hint could not be written", err, "owed", id)
 			continue
 		}
@@ -121,8 +122,17 @@ func (c *Cluster) attend(id ring.NodeID, back <-chan struct{}) {
 		case n > 0:
 			c.info("hints handed over", "node", id, "segments", n)
 		}
-		c.changes.back(id, 2*c.opts.WriteDeadline)
+		c.changes.back(id, c.diskOf(id), 2*c.opts.WriteDeadline)
+		c.vouchFromBeginning(id)
 	}
+}
+
+// diskOf returns the disk that a node was last seen on.
+func (c *Cluster) diskOf(id ring.NodeID) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, _ := c.view.Get(id, time.Now())
+	return n.Disk
 }
 
 const (
@@ -133,6 +143,7 @@ const (
 // handing are batches on their way to a node.
 type handing struct {
 	batches []*model.Batch
+	origins []frontier.Origin // of all of them
 	samples int
 }
 
@@ -149,9 +160,10 @@ type taker struct {
 func (t *taker) Intern(ls labels.Labels) (model.Ref, error) { return t.c.local.Intern(ls) }
 
 // Batch takes a copy of b and sends when there is enough.
-func (t *taker) Batch(b *model.Batch) error {
+func (t *taker) Batch(b *model.Batch, origins []frontier.Origin) error {
 	own := t.c.getBatch()
 	appendBatch(own, b)
+	t.v.origins = append(t.v.origins, origins...)
 	t.v.batches = append(t.v.batches, own)
 	if t.v.samples += b.Samples(); t.v.samples < handBatch {
 		return nil
@@ -176,13 +188,13 @@ func (t *taker) Flush() error {
 	}
 	ctx, cancel := context.WithTimeout(t.c.ctx, handTimeout)
 	defer cancel()
-	err := t.c.sendAll(ctx, t.id, t.v.batches)
+	err := t.c.sendKnown(ctx, t.id, t.v.batches, t.v.origins)
 	if err == nil {
 		t.c.stats.handedOver.Add(float64(t.v.samples))
 	}
 	for _, b := range t.v.batches {
 		t.c.putBatch(b)
 	}
-	t.v.batches, t.v.samples = t.v.batches[:0], 0
+	t.v.batches, t.v.origins, t.v.samples = t.v.batches[:0], t.v.origins[:0], 0
 	return err
 }

@@ -26,6 +26,7 @@ type ledger struct {
 	acked map[string]float64 // key to the highest value acknowledged
 	acks  int
 	reads int
+	alone int // reads of one copy that was proved complete
 }
 
 func newLedger() *ledger { return &ledger{tried: map[string]float64{}, acked: map[string]float64{}} }
@@ -57,6 +58,15 @@ func (l *ledger) read(t *testing.T, n *testNode, name string, at int64) bool {
 	l.mu.Lock()
 	least, written := l.acked[k]
 	l.mu.Unlock()
+	if n.CopyIsComplete(t.Context()) {
+		v, found := n.holds(name, at)
+		l.mu.Lock()
+		l.alone++
+		if written && (!found || v < least) {
+			t.Fatalf("C7: %s was acknowledged (%g) and is %g (%v) in the copy of node %d, which was proved complete", k, least, v, found, n.id)
+		}
+		l.mu.Unlock()
+	}
 	got, warnings, err := n.read(name, quorum.Quorum)
 	if err != nil || len(warnings) > 0 {
 		return false

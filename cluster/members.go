@@ -120,7 +120,17 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	if err != nil {
 		return err
 	}
-	if old := c.state.Ring; old == nil || old.Number != record.Number {
+	old := c.state.Ring
+	if in := c.topo.Load(); in != nil && in.ring.Number() == t.ring.Number() {
+		t.numbers = in.numbers // a number is given out once
+	} else if in != nil {
+		c.changes.restart()
+	}
+	if old == nil {
+		me := record.Member(c.opts.Node)
+		c.fresh.Store(record.Number == 1 && me != nil && me.Disk == c.opts.Disk.ID && c.opts.Disk.Starts <= 1)
+	}
+	if old == nil || old.Number != record.Number {
 		c.state.Ring = record
 		if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 			c.state.Ring = old

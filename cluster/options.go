@@ -62,6 +62,9 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// DataSize returns the bytes on disk, for the status. Default: unknown.
 	DataSize func() int64
+	// BeforeChange is asked before this node begins a change of the ring; its
+	// error is answered, and the change is not begun. Default: always nil.
+	BeforeChange func() error
 	// NoGossip leaves gossip out: tests of everything else are faster.
 	NoGossip bool
 }
@@ -94,6 +97,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.BeforeChange == nil {
+		o.BeforeChange = func() error { return nil }
 	}
 	if o.DataSize == nil {
 		o.DataSize = func() int64 { return 0 }

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/model"
@@ -19,6 +21,9 @@ type topology struct {
 	place  *placement
 	alone  bool // this node is the only member
 	member bool // this node is a member
+	whole  bool // this node is an owner of every list of a settled ring: it may hold everything
+	// numbers are the last numbers given out, by list (C7).
+	numbers []atomic.Uint64
 }
 
 func newTopology(record *membership.RingRecord, self ring.NodeID, ls func(model.Ref) labels.Labels) (*topology, error) {
@@ -28,9 +33,24 @@ func newTopology(record *membership.RingRecord, self ring.NodeID, ls func(model.
 	}
 	t := &topology{record: record, ring: r, lists: r.Lists(), member: r.Has(self)}
 	t.alone = t.member && len(r.Members()) == 1
+	t.numbers = make([]atomic.Uint64, len(t.lists))
+	t.whole = t.member && !r.Changing()
+	for i := range t.lists {
+		t.whole = t.whole && t.lists[i].Owns(self)
+	}
 	t.place = &placement{ring: r, labels: ls}
 	t.place.pages.Store(new([]*listPage))
 	return t, nil
+}
+
+// numbered returns the origin with the list's next number; the one it had becomes
+// an earlier one.
+func (t *topology) numbered(o frontier.Origin) frontier.Origin {
+	if o.Number != 0 {
+		o.Earlier = append(slices.Clip(o.Earlier), o.Number)
+	}
+	o.Number = t.numbers[o.List].Add(1)
+	return o
 }
 
 // placement remembers the candidate list of each series: SHA-256 is paid once a

@@ -24,7 +24,7 @@ type refillState struct {
 	mu      sync.Mutex
 	reason  string // guarded by mu; empty: idle
 	blocked bool   // guarded by mu
-	merged  bool   // guarded by mu; a refill of this run was completed
+	merged  uint64 // guarded by mu; refills that were completed in this run
 }
 
 func (r *refillState) start(reason string) {
@@ -54,6 +54,13 @@ func (r *refillState) blocksWrites() bool {
 func (r *refillState) mergedThisRun() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.merged > 0
+}
+
+// times returns how many refills were completed in this run.
+func (r *refillState) times() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.merged
 }
 
@@ -66,7 +73,8 @@ func (r *refillState) unblock() {
 func (r *refillState) done() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reason, r.blocked, r.merged = "", false, true
+	r.reason, r.blocked = "", false
+	r.merged++
 }
 
 // refillWhenNeeded watches for a refill to be due and carries it out, again and
@@ -120,6 +128,7 @@ func (c *Cluster) refillOnce() error {
 		return err
 	}
 	c.refill.done()
+	c.changes.restart() // what was merged came without numbers (C7)
 	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
 	return nil
 }

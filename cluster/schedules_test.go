@@ -283,6 +283,8 @@ func randomFaults(t *testing.T, rf int, rng *rand.Rand) {
 			tc.net.Delay(pick().host, pick().host, time.Duration(rng.IntN(300))*time.Millisecond)
 		case 8:
 			pause(time.Duration(rng.IntN(8000)) * time.Millisecond)
+		case 9:
+			pause(time.Duration(rng.IntN(120)) * time.Second)
 		}
 		name, at := fmt.Sprintf("%04d", rng.IntN(5)), int64(rng.IntN(3)+1)
 		if n := pick(); n != down {
@@ -305,5 +307,5 @@ func randomFaults(t *testing.T, rf int, rng *rand.Rand) {
 	for _, n := range tc.nodes {
 		l.readAll(t, n)
 	}
-	t.Logf("%d writes acknowledged of %d keys, %d complete reads", l.acks, len(l.acked), l.reads)
+	t.Logf("%d writes acknowledged of %d keys, %d complete reads, %d of one copy", l.acks, len(l.acked), l.reads, l.alone)
 }

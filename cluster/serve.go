@@ -30,6 +30,8 @@ const (
 	opWish        transport.Op = 12 // begin a change of the ring
 	opReport      transport.Op = 13 // the node's part in a change of the ring
 	opTakeRing    transport.Op = 14 // a ring that is newer than the node's
+	opFrontier    transport.Op = 15 // the numbers of what the node has stored (C7)
+	opUnite       transport.Op = 16 // the caller knows that the node holds all that the caller holds
 )
 
 // handler answers the other nodes.
@@ -64,11 +66,12 @@ func (h *handler) Append(ctx context.Context, r *transport.Request) (transport.A
 	}
 	for _, o := range r.Owed {
 		for _, id := range o.Nodes {
-			if err := c.hints.Add(id, o.Batch); err != nil {
+			if err := c.hints.Add(id, o.Batch, o.Origins); err != nil {
 				return reply, err
 			}
 		}
 	}
+	c.ledger.Stored(r.Origins)
 	return reply, nil
 }
 
@@ -173,6 +176,10 @@ func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, p
 	case opClock:
 		w.End(wire.AppendUvarint(nil, uint64(c.clock.Now())))
 		return nil
+	case opFrontier:
+		return c.serveFrontier(w)
+	case opUnite:
+		return c.serveUnite(from, &d)
 	case opDigests:
 		return c.serveDigests(ctx, &d, w)
 	}

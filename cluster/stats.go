@@ -12,6 +12,7 @@ type stats struct {
 	refused, minority, restamped          prometheus.Counter // writes
 	standIns, incomplete, repairsDropped  prometheus.Counter
 	compared, divergent, copied           prometheus.Counter
+	oneCopy, manyCopies                   prometheus.Counter // reads
 }
 
 func newStats(reg prometheus.Registerer, c *Cluster) *stats {
@@ -36,6 +37,8 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		incomplete:     counter("incomplete_reads_total", "Reads answered with a warning that they may be incomplete or stale."),
 		copied:         counter("copied_samples_total", "Samples copied here because a change of the ring makes this node their candidate."),
 		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
+		oneCopy:        counter("one_copy_reads_total", "Reads answered from this node's copy, which was proved complete."),
+		manyCopies:     counter("many_copies_reads_total", "Reads for which this node's copy could not be proved complete."),
 		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
 	}
 	gauge("members", "Members of the ring in force.", func() float64 {
@@ -61,6 +64,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		}
 		return 0
 	})
+	gauge("frontier_gaps", "Runs of batch numbers that this node is not known to hold.", func() float64 { return float64(c.ledger.Gaps()) })
 	gauge("hint_bytes", "Bytes of records of what other nodes are owed.", func() float64 { return float64(c.hints.Stats().Bytes) })
 	gauge("hints_dropped", "Hints since the start that did not fit and were left to comparisons.", func() float64 { return float64(c.hints.Stats().Dropped) })
 	for _, status := range []membership.Status{membership.Joining, membership.Active, membership.Failed} {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
@@ -94,6 +95,11 @@ func (c *Cluster) storeAll(ctx context.Context, batches []*model.Batch) error {
 // sendAll sends batches that keep their versions to another member and waits
 // until they are durable there.
 func (c *Cluster) sendAll(ctx context.Context, id ring.NodeID, batches []*model.Batch) error {
+	return c.sendKnown(ctx, id, batches, nil)
+}
+
+// sendKnown is sendAll for batches whose origins are known.
+func (c *Cluster) sendKnown(ctx context.Context, id ring.NodeID, batches []*model.Batch, origins []frontier.Origin) error {
 	if id == c.opts.Node {
 		return c.storeAll(ctx, batches)
 	}
@@ -104,6 +110,9 @@ func (c *Cluster) sendAll(ctx context.Context, id ring.NodeID, batches []*model.
 	a := &transport.Append{}
 	for _, b := range batches {
 		a.Sections = append(a.Sections, transport.Section{Batch: b, Body: transport.AppendBatch(nil, b)})
+	}
+	if len(a.Sections) > 0 {
+		a.Sections[0].Origins = origins // of the request as a whole
 	}
 	return appendAndWait(ctx, p, a)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
@@ -20,6 +21,8 @@ type group struct {
 	batch *model.Batch // of the caller, or own; not used once the caller is answered
 	own   bool
 	body  []byte // batch as it travels
+	// origin is the number of this attempt, with those of the attempts before (C7).
+	origin frontier.Origin
 }
 
 // write is one batch on its way to its candidates. The goroutine of the request
@@ -57,6 +60,8 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 	case !c.majority.Load():
 		c.stats.minority.Inc()
 		return unavailable(ErrMinority)
+	case b.Samples()+len(b.Exemplars)+len(b.Metadata) == 0:
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.WriteDeadline)
 	defer cancel()
@@ -93,7 +98,7 @@ func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
 func (c *Cluster) newWrite(t *topology, b *model.Batch) *write {
 	w := &write{c: c, t: t, signal: make(chan struct{}, 1)}
 	if len(t.lists) == 1 {
-		w.groups = []group{{list: &t.lists[0], batch: b}}
+		w.groups = []group{{list: &t.lists[0], batch: b, origin: c.origin(t, 0)}}
 	} else {
 		w.split(b)
 	}
@@ -143,7 +148,7 @@ func (w *write) split(b *model.Batch) {
 		p.Metadata = append(p.Metadata, m)
 	}
 	for _, list := range order {
-		w.groups = append(w.groups, group{list: &w.t.lists[list], batch: byList[list], own: true})
+		w.groups = append(w.groups, group{list: &w.t.lists[list], batch: byList[list], own: true, origin: w.c.origin(w.t, list)})
 	}
 }
 
@@ -178,6 +183,7 @@ func (w *write) begin(version model.Version) {
 	for i := range w.groups {
 		g := &w.groups[i]
 		g.batch.Version = version
+		g.origin = w.t.numbered(g.origin)
 		// Earlier attempts may still be read by connections: never reuse their bytes.
 		g.body = nil
 	}
@@ -240,7 +246,7 @@ func (w *write) send(ctx context.Context, id ring.NodeID, owner bool) {
 		if g.body == nil {
 			g.body = transport.AppendBatch(make([]byte, 0, 64+11*g.batch.Samples()), g.batch)
 		}
-		a.Sections = append(a.Sections, transport.Section{Batch: g.batch, Body: g.body})
+		a.Sections = append(a.Sections, transport.Section{Batch: g.batch, Body: g.body, Origins: []frontier.Origin{g.origin}})
 	}
 	w.mu.Lock()
 	attempt := w.attempt
@@ -309,7 +315,7 @@ func (w *write) appendHere(ctx context.Context, b *model.Batch) {
 	} else {
 		defer w.c.putBatch(mine)
 	}
-	w.storeHere(ctx, mine)
+	w.storeHere(ctx, mine, (*ring.List).Owns)
 }
 
 // gather puts together the groups that the node is an owner of.
@@ -346,12 +352,22 @@ func appendBatch(dst, src *model.Batch) {
 	dst.Metadata = append(dst.Metadata, src.Metadata...)
 }
 
-func (w *write) storeHere(ctx context.Context, b *model.Batch) {
+// storeHere stores the groups for which is holds, which are b.
+func (w *write) storeHere(ctx context.Context, b *model.Batch, is func(*ring.List, ring.NodeID) bool) {
 	var reply transport.AppendReply
 	err := w.c.enter(w.t.ring.Number())
 	if err == nil {
 		reply, err = w.c.storeFresh(ctx, b)
 		w.c.gate.RUnlock()
+	}
+	if err == nil && !reply.Stale {
+		var origins []frontier.Origin
+		for i := range w.groups {
+			if is(w.groups[i].list, w.c.opts.Node) {
+				origins = append(origins, w.groups[i].origin)
+			}
+		}
+		w.c.ledger.Stored(origins)
 	}
 	w.c.clock.Observe(reply.Highest)
 	w.mu.Lock()
@@ -410,7 +426,7 @@ func (w *write) ask(ctx context.Context, standIns []ring.NodeID) {
 				appendBatch(mine, w.groups[i].batch)
 			}
 		}
-		w.storeHere(ctx, mine)
+		w.storeHere(ctx, mine, (*ring.List).Has)
 		w.c.putBatch(mine)
 	}
 }
@@ -448,6 +464,7 @@ func (w *write) release() {
 func (w *write) settle() {
 	type debt struct {
 		body   []byte
+		origin frontier.Origin
 		owed   []ring.NodeID
 		keeper ring.NodeID
 	}
@@ -465,12 +482,12 @@ func (w *write) settle() {
 		}
 		// Where no candidate has the samples nothing is owed: no copy counts.
 		if keeper, ok := w.tracker.Keeper(i, w.c.opts.Node); ok {
-			debts = append(debts, debt{w.groups[i].body, owed, keeper})
+			debts = append(debts, debt{w.groups[i].body, w.groups[i].origin, owed, keeper})
 		}
 	}
 	w.mu.Unlock()
 	for _, d := range debts {
-		w.c.keepHint(d.keeper, d.owed, d.body)
+		w.c.keepHint(d.keeper, d.owed, d.body, []frontier.Origin{d.origin})
 	}
 }
 

@@ -57,7 +57,7 @@ func TestAgainstMap(t *testing.T) {
 func TestSetsRoundTrip(t *testing.T) {
 	origins := []Origin{
 		{Stream{Node: 1, Start: 9, Ring: 1, List: 0}, 5, []uint64{3}},
-		{Stream{Node: 2, Start: 1 << 60, Ring: 2, List: Deletes}, 1, nil},
+		{Stream{Node: 2, Start: 1 << 60, Ring: 2, List: 7}, 1, nil},
 	}
 	d := wire.NewDecoder(AppendOrigins(nil, origins))
 	if got := DecodeOrigins(&d, nil); d.Err() != nil || !reflect.DeepEqual(got, origins) {

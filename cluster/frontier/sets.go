@@ -14,12 +14,8 @@ type Stream struct {
 	Node  ring.NodeID // the coordinator
 	Start uint64      // which of its starts
 	Ring  uint64      // the ring that the list is of
-	List  uint32      // number of the candidate list; Deletes for deletes
+	List  uint32      // number of the candidate list
 }
-
-// Deletes is the list number of the stream of a coordinator's deletes, which
-// concern all lists.
-const Deletes = 1<<32 - 1
 
 // Origin is what a batch is known by: its number, and the numbers of earlier
 // attempts of the same write that it replaces.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
@@ -18,7 +19,7 @@ import (
 // is removed.
 type Taker interface {
 	Intern(ls labels.Labels) (model.Ref, error)
-	Batch(b *model.Batch) error
+	Batch(b *model.Batch, origins []frontier.Origin) error
 	Delete(t model.Tombstone) error
 	Flush() error
 }
@@ -133,6 +134,7 @@ func replayRecord(payload []byte, refs map[uint32]model.Ref, b *model.Batch, to 
 	d := wire.NewDecoder(payload)
 	switch kind := d.Byte(); kind {
 	case recordBatch:
+		origins := frontier.DecodeOrigins(&d, nil)
 		for range d.Count(2) {
 			sender, ls := d.Uint32Varint(), transport.DecodeLabels(&d)
 			if d.Err() != nil {
@@ -152,7 +154,7 @@ func replayRecord(payload []byte, refs map[uint32]model.Ref, b *model.Batch, to 
 		if d.Err() != nil {
 			return d.Err()
 		}
-		return to.Batch(b)
+		return to.Batch(b, origins)
 	case recordDelete:
 		for _, t := range transport.DecodeTombstones(&d) {
 			if err := to.Delete(t); err != nil {

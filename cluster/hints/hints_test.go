@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
@@ -31,7 +32,7 @@ func (t *taker) Intern(ls labels.Labels) (model.Ref, error) {
 	return model.Ref(len(t.names)), nil
 }
 
-func (t *taker) Batch(b *model.Batch) error {
+func (t *taker) Batch(b *model.Batch, _ []frontier.Origin) error {
 	if t.fail != nil {
 		return t.fail
 	}
@@ -77,7 +78,7 @@ func TestHandoverAfterRestart(t *testing.T) {
 		s := open(t, fs, segmentBytes)
 		match := labels.MustNewMatcher(labels.MatchEqual, "a", "b")
 		for _, err := range []error{
-			s.Add(2, batch(5, 1, 2)), s.Add(2, batch(6, 2, 3)), s.Add(3, batch(7, 1)),
+			s.Add(2, batch(5, 1, 2), nil), s.Add(2, batch(6, 2, 3), nil), s.Add(3, batch(7, 1), nil),
 			s.AddDelete(2, model.Tombstone{Version: 8, Matchers: []*labels.Matcher{match}}), s.Sync(),
 		} {
 			if err != nil {
@@ -115,7 +116,7 @@ func TestHandoverAfterRestart(t *testing.T) {
 func TestBounded(t *testing.T) {
 	s := open(t, vfs.NewMem(), 64)
 	for i := range 1000 {
-		if err := s.Add(2, batch(model.Version(i), 1, 2, 3)); err != nil {
+		if err := s.Add(2, batch(model.Version(i), 1, 2, 3), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +136,7 @@ func FuzzParse(f *testing.F) {
 	fs := vfs.NewMem()
 	s, err := Open(fs, "hints", Options{Labels: labelsOf})
 	if err == nil {
-		err = errors.Join(s.Add(2, batch(5, 1, 2)), s.Close())
+		err = errors.Join(s.Add(2, batch(5, 1, 2), nil), s.Close())
 	}
 	if err != nil {
 		f.Fatal(err)

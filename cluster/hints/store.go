@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
@@ -125,10 +126,11 @@ func (q *queue) path(number uint64) string {
 	return filepath.Join(q.dir, fmt.Sprintf("%020d%s", number, suffix))
 }
 
-// Add notes that the node is owed the batch. It is durable after the next Sync.
-func (s *Store) Add(id ring.NodeID, b *model.Batch) error {
+// Add notes that the node is owed the batch, which is known by the origins. It
+// is durable after the next Sync.
+func (s *Store) Add(id ring.NodeID, b *model.Batch, origins []frontier.Origin) error {
 	return s.write(id, func(q *queue, dst []byte) []byte {
-		dst = append(dst, recordBatch)
+		dst = frontier.AppendOrigins(append(dst, recordBatch), origins)
 		var fresh []model.Ref
 		note := func(ref model.Ref) {
 			if !q.defined[ref] {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
@@ -37,6 +38,8 @@ type Section struct {
 	Body []byte
 	// Owed names the nodes for which the receiver keeps a hint (C6).
 	Owed []ring.NodeID
+	// Origins are the numbers that the batch is known by (C7).
+	Origins []frontier.Origin
 }
 
 // AppendReply is the answer to an Append.
@@ -236,6 +239,7 @@ func appendSamples(dst []byte, a *Append, known *refSet, ls func(model.Ref) labe
 		for _, id := range s.Owed {
 			dst = wire.AppendUvarint(dst, uint64(id))
 		}
+		dst = frontier.AppendOrigins(dst, s.Origins)
 		dst = wire.AppendBytes(dst, s.Body)
 	}
 	return dst, fresh

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/model"
 )
@@ -33,12 +34,15 @@ type Request struct {
 	// Sections holds the batches one by one when their versions differ; then
 	// Batch is nil.
 	Sections []*model.Batch
+	// Origins are the numbers that all of it is known by (C7).
+	Origins []frontier.Origin
 }
 
 // OwedPart is a part of a Request that other nodes are owed.
 type OwedPart struct {
-	Nodes []ring.NodeID
-	Batch *model.Batch
+	Nodes   []ring.NodeID
+	Batch   *model.Batch
+	Origins []frontier.Origin
 }
 
 // Handler answers what other nodes ask. All methods are called concurrently.

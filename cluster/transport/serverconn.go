@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
@@ -180,6 +181,8 @@ func (c *serverConn) decodeAppend(payload []byte) (*Request, time.Duration, erro
 		for range d.Count(1) {
 			owed = append(owed, ring.NodeID(d.Uvarint()))
 		}
+		first := len(r.Origins)
+		r.Origins = frontier.DecodeOrigins(&d, r.Origins)
 		body := d.Bytes()
 		if d.Err() != nil {
 			break
@@ -188,7 +191,7 @@ func (c *serverConn) decodeAppend(payload []byte) (*Request, time.Duration, erro
 			b := c.batch()
 			in := wire.NewDecoder(body)
 			DecodeBatch(&in, b, c.known)
-			r.Owed = append(r.Owed, OwedPart{Nodes: owed, Batch: b})
+			r.Owed = append(r.Owed, OwedPart{Nodes: owed, Batch: b, Origins: r.Origins[first:len(r.Origins):len(r.Origins)]})
 		}
 		in := wire.NewDecoder(body)
 		if err := c.section(r, &in, sections); err != nil {

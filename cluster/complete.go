@@ -1,0 +1,286 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/count-db/count/cluster/frontier"
+	"github.com/count-db/count/cluster/quorum"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/wire"
+)
+
+const (
+	// frontierTimeout is how long a query waits to hear whether this node's copy is
+	// complete before it reads several copies.
+	frontierTimeout = 150 * time.Millisecond
+	// inFlight is how long it waits for batches that others have already.
+	inFlight = 25 * time.Millisecond
+	// keptSnapshots is how many snapshots of the sets are kept, one a look of the
+	// comparing loop.
+	keptSnapshots = 64
+)
+
+// newInstance returns a number for this start of the node that no other has.
+func newInstance() (uint64, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("number this start: %w", err)
+	}
+	return binary.LittleEndian.Uint64(b[:]), nil
+}
+
+// origin begins the origin of a write to a list (C7).
+func (c *Cluster) origin(t *topology, list int) frontier.Origin {
+	return frontier.Origin{Stream: frontier.Stream{Node: c.opts.Node, Start: c.instance, Ring: t.ring.Number(), List: uint32(list)}}
+}
+
+// snapshots are the sets as they were: a comparison with a cut may only vouch
+// for what was stored before it.
+type snapshots struct {
+	mu    sync.Mutex
+	epoch uint64 // guarded by mu; see Cluster.epoch
+	kept  []snapshot
+}
+
+// snapshot is the sets at a moment.
+type snapshot struct {
+	at      time.Time
+	highest model.Version // no version stored until then is above it
+	sets    frontier.Sets
+}
+
+// epoch numbers what bases are about: one start of a node, one ring, because
+// another ring gives another node other lists, and the time up to a refill, which
+// brings samples without their numbers.
+func (c *Cluster) epoch(t *topology) uint64 {
+	return c.instance + t.ring.Number() + c.refill.times()<<32
+}
+
+// beganEmpty says whether this node held nothing when its epoch began: it
+// founded the cluster in this start and has merged nothing from others since.
+func (c *Cluster) beganEmpty(t *topology) bool {
+	return c.fresh.Load() && t.ring.Number() == 1 && !c.refill.running() && c.refill.times() == 0
+}
+
+// snap keeps the sets of now; with a new epoch the old ones are of no use.
+func (c *Cluster) snap(t *topology) {
+	s := snapshot{at: time.Now(), sets: c.ledger.Snapshot()}
+	s.highest = c.clock.Now() // behind the sets: what is in them was met before
+	c.snapshots.mu.Lock()
+	defer c.snapshots.mu.Unlock()
+	if e := c.epoch(t); c.snapshots.epoch != e {
+		c.snapshots.epoch, c.snapshots.kept = e, nil
+	}
+	c.snapshots.kept = append(c.snapshots.kept, s)
+	if n := len(c.snapshots.kept); n > keptSnapshots {
+		// The first one stands for the beginning of the epoch.
+		c.snapshots.kept = append(c.snapshots.kept[:1:1], c.snapshots.kept[n-keptSnapshots+1:]...)
+	}
+}
+
+// before returns the newest snapshot of the epoch that lies before a cut.
+func (s *snapshots) before(epoch uint64, cut time.Time, version model.Version) (frontier.Sets, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch != epoch {
+		return nil, false
+	}
+	for i := len(s.kept) - 1; i >= 0; i-- {
+		if k := &s.kept[i]; k.at.Before(cut) && k.highest < version {
+			return k.sets, true
+		}
+	}
+	return nil, false
+}
+
+// vouch tells a member that it holds all that this node held at a snapshot
+// before the cut: every comparison with it up to there succeeded.
+func (c *Cluster) vouch(t *topology, id ring.NodeID, cut time.Time) {
+	sets, ok := c.snapshots.before(c.epoch(t), cut, model.VersionAt(cut.UnixMicro()))
+	if !ok {
+		return
+	}
+	if err := c.tellBase(t, id, sets); err != nil && c.ctx.Err() == nil {
+		// It is told again after the next comparison; until then it reads more copies.
+		c.warn("another node could not be told that it is complete", err, "node", id)
+	}
+}
+
+// vouchFromBeginning vouches to a member that is back where nothing needs to be
+// compared: this node held nothing before its start.
+func (c *Cluster) vouchFromBeginning(id ring.NodeID) {
+	retry := time.NewTicker(foundingInterval)
+	defer retry.Stop()
+	for range 20 { // the other may found the ring a moment later
+		t := c.topo.Load()
+		if t == nil || !c.beganEmpty(t) || c.tellBase(t, id, nil) == nil {
+			return
+		}
+		select {
+		case <-retry.C:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// tellBase sends the word of vouch.
+func (c *Cluster) tellBase(t *topology, id ring.NodeID, sets frontier.Sets) error {
+	p := c.peer(id)
+	if p == nil {
+		return transport.ErrUnreachable
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.opts.WriteDeadline)
+	defer cancel()
+	body := wire.AppendUvarint(nil, t.ring.Number())
+	body = wire.AppendUvarint(body, c.epoch(t))
+	_, err := p.Call(ctx, opUnite, sets.Append(body))
+	return err
+}
+
+func (c *Cluster) serveUnite(from ring.NodeID, d *wire.Decoder) error {
+	number, epoch, sets := d.Uvarint(), d.Uvarint(), frontier.DecodeSets(d)
+	if d.Err() != nil {
+		return d.Err()
+	}
+	if err := c.sameRing(number); err != nil {
+		return err
+	}
+	c.ledger.Unite(from, epoch, sets)
+	return nil
+}
+
+// serveFrontier answers with what this node has stored: whether that counts, the
+// ring, the epoch, the versions of all deletes, and the sets.
+func (c *Cluster) serveFrontier(w *transport.Answer) error {
+	t := c.topo.Load()
+	if t == nil {
+		return transport.Errorf(transport.CodeUnavailable, "node %d has no ring", c.opts.Node)
+	}
+	out := wire.AppendUvarint([]byte{c.countsByte()}, t.ring.Number())
+	out = wire.AppendUvarint(out, c.epoch(t))
+	deletes := c.local.Tombstones(math.MinInt64, math.MaxInt64)
+	out = wire.AppendUvarint(out, uint64(len(deletes)))
+	for i := range deletes {
+		out = wire.AppendUint64(out, uint64(deletes[i].Version))
+	}
+	w.End(c.ledger.AppendSets(out))
+	return nil
+}
+
+// known is another node's frontier.
+type known struct {
+	counts  bool
+	ring    uint64
+	epoch   uint64
+	deletes []model.Version
+	sets    frontier.Sets
+}
+
+func (c *Cluster) frontierOf(ctx context.Context, id ring.NodeID) (known, error) {
+	var k known
+	p := c.peer(id)
+	if p == nil {
+		return k, transport.ErrUnreachable
+	}
+	answer, err := p.Call(ctx, opFrontier, nil)
+	if err != nil {
+		return k, err
+	}
+	d := wire.NewDecoder(answer)
+	k.counts, k.ring, k.epoch = d.Byte() == 1, d.Uvarint(), d.Uvarint()
+	for range d.Count(8) {
+		k.deletes = append(k.deletes, model.Version(d.Uint64()))
+	}
+	k.sets = frontier.DecodeSets(&d)
+	return k, d.Err()
+}
+
+// CopyIsComplete says whether this node's own copy holds every write that was
+// acknowledged before the call, so that a read under ctx may be answered from it
+// alone (C7): it is an owner of everything, and holds all that W-1 other
+// candidates hold.
+func (c *Cluster) CopyIsComplete(ctx context.Context) bool {
+	t := c.topo.Load()
+	level := quorum.LevelFrom(ctx)
+	switch {
+	case t == nil || !t.whole || t.ring.Changing() || c.refill.running() || !c.majority.Load() || level == quorum.All:
+		return false
+	case t.alone || level == quorum.One:
+		return true
+	}
+	need := 0
+	for i := range t.lists {
+		need = max(need, t.lists[i].W-1)
+	}
+	ctx, cancel := context.WithTimeout(ctx, frontierTimeout)
+	defer cancel()
+	members := t.ring.Members()
+	answers := make(chan bool, len(members))
+	asked := 0
+	for _, m := range members {
+		if m.ID != c.opts.Node && !c.doubtfulNode(m.ID) {
+			asked++
+			go func() { answers <- c.holdsAllOf(ctx, t, m.ID) }()
+		}
+	}
+	for ; asked >= need && need > 0; asked-- {
+		if <-answers { // every answer comes: it ends with ctx
+			need--
+		}
+	}
+	if need > 0 {
+		c.stats.manyCopies.Inc()
+		return false
+	}
+	c.stats.oneCopy.Inc()
+	return true
+}
+
+// holdsAllOf says whether this node holds all that another holds, after waiting
+// a moment for what is on its way.
+func (c *Cluster) holdsAllOf(ctx context.Context, t *topology, id ring.NodeID) bool {
+	k, err := c.frontierOf(ctx, id)
+	if err != nil || !k.counts || k.ring != t.ring.Number() || !c.hasDeletes(k.deletes) {
+		return false
+	}
+	wait := time.NewTimer(inFlight)
+	defer wait.Stop()
+	for {
+		ok, based, changed := c.ledger.Complete(id, k.epoch, k.sets)
+		if ok || !based {
+			return ok
+		}
+		select {
+		case <-changed:
+		case <-wait.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (c *Cluster) hasDeletes(versions []model.Version) bool {
+	if len(versions) == 0 {
+		return true
+	}
+	mine := map[model.Version]int{}
+	for _, t := range c.local.Tombstones(math.MinInt64, math.MaxInt64) {
+		mine[t.Version]++
+	}
+	for _, v := range versions {
+		if mine[v]--; mine[v] < 0 {
+			return false
+		}
+	}
+	return true
+}

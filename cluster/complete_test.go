@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+)
+
+// TestOneCopy: C7. A copy is proved complete when it is, and never when a write
+// is missing in it.
+func TestOneCopy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		a, b, c := tc.nodes[0], tc.nodes[1], tc.nodes[2]
+		complete := func(n *testNode) bool { return n.CopyIsComplete(t.Context()) }
+		tc.until("every copy is complete at the beginning", 5*time.Second, func() bool { return complete(a) && complete(b) && complete(c) })
+		for i := range 10 {
+			if err := l.write(tc.nodes[i%3], "0001", int64(i)); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range tc.nodes {
+				if !complete(n) {
+					t.Fatalf("the copy of node %d is not complete after write %d", n.id, i)
+				}
+				l.read(t, n, "0001", int64(i))
+			}
+		}
+		// A write that C misses.
+		tc.net.Cut(a.host, c.host)
+		tc.net.Cut(b.host, c.host)
+		if err := l.write(a, "0001", 20); err != nil {
+			t.Fatal(err)
+		}
+		tc.net.Heal()
+		for range 100 {
+			l.read(t, c, "0001", 20)
+			pause(100 * time.Millisecond)
+		}
+		tc.until("the copy of C is complete again", 3*time.Minute, func() bool { return complete(c) })
+		l.read(t, c, "0001", 20)
+		// A restart forgets the numbers; a comparison brings them back.
+		tc.stop(b)
+		if err := l.write(a, "0001", 21); err != nil {
+			t.Fatal(err)
+		}
+		tc.start(b)
+		tc.ready()
+		for range 100 {
+			l.read(t, b, "0001", 21)
+			l.read(t, a, "0001", 21)
+			pause(100 * time.Millisecond)
+		}
+		tc.until("all copies are complete after a restart", 3*time.Minute, func() bool { return complete(a) && complete(b) && complete(c) })
+		// A delete that C misses.
+		tc.stop(c)
+		l.read(t, a, "0001", 21)
+		tc.start(c)
+		tc.ready()
+		tc.until("all copies are complete after another", 3*time.Minute, func() bool { return complete(a) && complete(b) && complete(c) })
+		if l.alone < 30 {
+			t.Fatalf("only %d reads of one copy", l.alone)
+		}
+	})
+}
