@@ -41,8 +41,8 @@ func (r *CheckReport) fault(what string, err error) {
 // look, such as a lock.
 func Check(fsys vfs.FS, dir string) (CheckReport, error) {
 	var r CheckReport
-	if _, err := fsys.Stat(filepath.Join(dir, identityFile.name)); err != nil {
-		return r, fmt.Errorf("%s is no data directory: %w", dir, err)
+	if err := isDataDirectory(fsys, dir); err != nil {
+		return r, err
 	}
 	lock, err := fsys.Lock(filepath.Join(dir, lockName))
 	if err != nil {
@@ -69,9 +69,22 @@ func Check(fsys vfs.FS, dir string) (CheckReport, error) {
 	return r, lock.Close()
 }
 
-func (r *CheckReport) smallFiles(fsys vfs.FS, dir string) {
-	payload, _, err := identityFile.read(fsys, dir)
+// isDataDirectory returns nil for a directory that was opened once, or that is a
+// snapshot: that one gets its identity when it is opened.
+func isDataDirectory(fsys vfs.FS, dir string) error {
+	_, err := fsys.Stat(filepath.Join(dir, identityFile.name))
 	if err == nil {
+		return nil
+	}
+	if _, snapshotErr := fsys.Stat(filepath.Join(dir, manifest.Name)); snapshotErr == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is no data directory: %w", dir, err)
+}
+
+func (r *CheckReport) smallFiles(fsys vfs.FS, dir string) {
+	payload, ok, err := identityFile.read(fsys, dir)
+	if err == nil && ok {
 		r.Identity, err = decodeIdentity(payload)
 	}
 	r.fault(identityFile.name, err)

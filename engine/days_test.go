@@ -148,6 +148,9 @@ func TestSnapshotIsADataDirectory(t *testing.T) {
 	if err := db.Snapshot(context.Background(), "data/snapshots/one"); err != nil {
 		t.Fatal(err)
 	}
+	if r, err := Check(fsys, "data/snapshots/one"); err != nil || len(r.Faults) > 0 {
+		t.Fatalf("check of a snapshot that nobody opened yet: %+v, %v", r, err)
+	}
 	put(t, db, series("a"), float64(testStart+2), 3)
 	if err := db.Snapshot(context.Background(), "data/snapshots/one"); err == nil {
 		t.Fatal("a snapshot over another one")

@@ -17,7 +17,7 @@ import (
 // wrong. Orphans are no fault: a crash leaves them. The content of the files is
 // checked by their own package.
 func Check(fsys vfs.FS, dir string) (*State, []error) {
-	data, err := vfs.ReadFile(fsys, filepath.Join(dir, fileName))
+	data, err := vfs.ReadFile(fsys, filepath.Join(dir, Name))
 	if err != nil {
 		return nil, []error{fmt.Errorf("manifest: %w", err)}
 	}

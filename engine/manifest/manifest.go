@@ -15,7 +15,8 @@ import (
 
 // Names in the data directory.
 const (
-	fileName = "MANIFEST"
+	// Name is that of the manifest itself: a directory that has one holds data.
+	Name = "MANIFEST"
 	// damagedName is what a manifest that cannot be read is renamed to.
 	damagedName = "MANIFEST.damaged"
 	filesDir    = "files"
@@ -86,11 +87,11 @@ func Open(fsys vfs.FS, dir string) (*Manifest, Report, error) {
 // load reads the manifest's file. The error wraps wire.ErrCorrupt when the file
 // is damaged, or lacks although there are data files.
 func (m *Manifest) load(names []string) (*State, error) {
-	data, err := vfs.ReadFile(m.fs, filepath.Join(m.dir, fileName))
+	data, err := vfs.ReadFile(m.fs, filepath.Join(m.dir, Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, name := range names {
 			if _, _, ok := ParseFileName(name); ok {
-				return nil, wire.Corruptf("%s is missing and there are data files", fileName)
+				return nil, wire.Corruptf("%s is missing and there are data files", Name)
 			}
 		}
 		s := &State{NextID: 1}
@@ -144,7 +145,7 @@ func (m *Manifest) reconcile(s *State, names []string, report *Report) (*State, 
 // rebuild makes a state from the names of the data files and sets the damaged
 // manifest aside.
 func (m *Manifest) rebuild(names []string) (*State, error) {
-	path := filepath.Join(m.dir, fileName)
+	path := filepath.Join(m.dir, Name)
 	if err := m.fs.Rename(path, filepath.Join(m.dir, damagedName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("set the damaged manifest aside: %w", err)
 	}
@@ -158,7 +159,7 @@ func (m *Manifest) rebuild(names []string) (*State, error) {
 }
 
 func (m *Manifest) write(s *State) error {
-	return vfs.WriteFile(m.fs, filepath.Join(m.dir, fileName), encode(s))
+	return vfs.WriteFile(m.fs, filepath.Join(m.dir, Name), encode(s))
 }
 
 // State returns the current state, which must not be changed.

@@ -215,8 +215,8 @@ func TestMissingFile(t *testing.T) {
 
 func TestDamagedManifestKeepsTheFiles(t *testing.T) {
 	for name, damage := range map[string]func(fs vfs.FS){
-		"damaged": func(fs vfs.FS) { must(t, vfs.WriteFile(fs, filepath.Join(dir, fileName), []byte("CTmf\x01nonsense"))) },
-		"missing": func(fs vfs.FS) { must(t, fs.Remove(filepath.Join(dir, fileName))) },
+		"damaged": func(fs vfs.FS) { must(t, vfs.WriteFile(fs, filepath.Join(dir, Name), []byte("CTmf\x01nonsense"))) },
+		"missing": func(fs vfs.FS) { must(t, fs.Remove(filepath.Join(dir, Name))) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := vfs.NewMem()
@@ -239,7 +239,7 @@ func TestDamagedManifestKeepsTheFiles(t *testing.T) {
 	// A newer format is no damage: it must not be set aside.
 	fs := vfs.NewMem()
 	open(t, fs)
-	must(t, vfs.WriteFile(fs, filepath.Join(dir, fileName), []byte("CTmf\x63")))
+	must(t, vfs.WriteFile(fs, filepath.Join(dir, Name), []byte("CTmf\x63")))
 	if _, _, err := Open(fs, dir); err == nil || errors.Is(err, wire.ErrCorrupt) {
 		t.Fatalf("a newer format: %v", err)
 	}
