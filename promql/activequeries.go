@@ -39,13 +39,19 @@ func newActiveQueries(concurrency int) *activeQueries {
 // GetMaxConcurrent implements promql.QueryTracker.
 func (a *activeQueries) GetMaxConcurrent() int { return cap(a.slots) }
 
-// Insert waits for a slot or for the end of the context.
+// Insert waits for a slot or for the end of the context, which it names as
+// Prometheus's engine does.
 func (a *activeQueries) Insert(ctx context.Context, _ string) (int, error) {
 	select {
 	case a.slots <- struct{}{}:
 		return 0, nil
+	default:
+	}
+	select {
+	case a.slots <- struct{}{}:
+		return 0, nil
 	case <-ctx.Done():
-		return 0, fmt.Errorf("wait for one of %d query slots: %w", cap(a.slots), ctx.Err())
+		return 0, fmt.Errorf("%w: wait for one of %d slots: %w", endOf(ctx.Err()), cap(a.slots), ctx.Err())
 	}
 }
 
