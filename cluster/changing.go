@@ -153,7 +153,7 @@ func (c *Cluster) askReports(t *topology) map[ring.NodeID]rebalance.Report {
 func (c *Cluster) report() rebalance.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := rebalance.Report{Owes: c.hints.Stats().Bytes > 0}
+	r := rebalance.Report{Owes: c.owesLocked()}
 	if c.state.Ring == nil {
 		return r
 	}

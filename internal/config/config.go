@@ -11,6 +11,7 @@ type Config struct {
 	AdvertiseAddress  string // empty = derived from the bound address
 	ClusterNodes      []string
 	ClusterEnabled    bool
+	Standalone        bool // CLUSTER_ENABLED=false was said: the node takes no joins
 	ClusterName       string
 	ClusterSecret     string
 	Zone              string

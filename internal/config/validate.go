@@ -9,9 +9,11 @@ import (
 // finish fills what follows from other settings and checks what only shows
 // when they are seen together.
 func (l *loader) finish(cfg *Config, set map[string]given) {
-	if _, explicit := set["cluster_enabled"]; !explicit {
+	_, explicit := set["cluster_enabled"]
+	if !explicit {
 		cfg.ClusterEnabled = len(cfg.ClusterNodes) > 0
 	}
+	cfg.Standalone = explicit && !cfg.ClusterEnabled
 	if _, explicit := set["route_prefix"]; !explicit && cfg.ExternalURL != "" {
 		if u, err := url.Parse(cfg.ExternalURL); err == nil {
 			cfg.RoutePrefix = strings.TrimRight(u.Path, "/")

@@ -10,9 +10,6 @@ import (
 	"github.com/count-db/count/internal/model"
 )
 
-// clustered says whether the node keeps versions and speaks to others.
-func (n *Node) clustered() bool { return n.opts.Config.ClusterEnabled }
-
 // appender is the write path below the pipeline.
 func (p *parts) appender() ingest.Appender {
 	if !p.clustered {

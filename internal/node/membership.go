@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 
 	"github.com/count-db/count/cluster"
@@ -31,12 +30,13 @@ func (n *Node) connectCluster(p *parts) error {
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
 		MaxSamples: cfg.QueryMaxSamples,
 		Rule:       compareHistograms,
-		FS:         n.fs, Dir: filepath.Join(cfg.DataDir, "cluster"),
-		Logger: n.part("cluster"), Metrics: n.registry,
+		FS:         n.fs, Dir: n.clusterDir(),
+		Logger: n.part("cluster"), Metrics: p.metrics,
 		DataSize: func() int64 { return p.db.Stats().FileBytes },
 	}
-	if !n.clustered() {
-		o.Seeds, o.FS, o.NoGossip = nil, vfs.NewMem(), true
+	if !p.clustered {
+		p.aloneState = vfs.NewMem()
+		o.Seeds, o.FS, o.NoGossip, o.BeforeChange = nil, p.aloneState, true, p.growUp
 	}
 	var err error
 	if p.cluster, err = cluster.New(clusterLocal{p.db}, p.db.Clock(), o); err != nil {

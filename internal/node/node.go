@@ -13,6 +13,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/count-db/count/internal/config"
 	"github.com/count-db/count/internal/server"
@@ -97,26 +98,52 @@ func (n *Node) Run(ctx context.Context) error {
 	serving := make(chan error, 1)
 	go func() { serving <- n.server.Serve(n.listener) }()
 	level.Info(n.opts.Logger).Log("msg", "listening", "address", n.Address(), "node_id", n.opts.Config.NodeID, "version", n.opts.Build.Version)
+	for {
+		p, err := n.start()
+		if err != nil {
+			return errors.Join(err, n.server.Close(), <-serving)
+		}
+		select {
+		case err = <-serving:
+			serving <- nil
+		case <-ctx.Done():
+		case <-p.grown:
+			if err = n.grow(p); err == nil {
+				continue
+			}
+			return errors.Join(err, n.server.Close(), <-serving)
+		}
+		return errors.Join(err, n.stop(p, serving))
+	}
+}
 
+// start opens the parts and lets the routes lead to them.
+func (n *Node) start() (*parts, error) {
+	began := time.Now()
 	p, err := n.open()
 	if err != nil {
-		return errors.Join(err, n.server.Close(), <-serving)
+		return nil, err
 	}
 	n.parts.Store(p)
 	n.slots.fill(n, p)
 	if err := p.cluster.Start(); err != nil {
-		return errors.Join(fmt.Errorf("start the cluster: %w", err), n.stop(p, serving))
+		return nil, errors.Join(fmt.Errorf("start the cluster: %w", err), p.close())
 	}
 	n.ready()
 	level.Info(n.opts.Logger).Log("msg", "ready", "address", n.Address(), "data_dir", n.opts.Config.DataDir,
-		"seconds", time.Since(n.started).Seconds(), "replayed_samples", p.db.Stats().Replay.Samples)
+		"seconds", time.Since(began).Seconds(), "replayed_samples", p.db.Stats().Replay.Samples)
+	return p, nil
+}
 
-	select {
-	case err = <-serving:
-		serving <- nil
-	case <-ctx.Done():
-	}
-	return errors.Join(err, n.stop(p, serving))
+// grow makes a node alone ready for others: its ring goes to disk, where the
+// next start finds it, and the parts are closed. Requests are answered with 503
+// meanwhile.
+func (n *Node) grow(p *parts) error {
+	level.Info(n.opts.Logger).Log("msg", "another node joins: the node opens its storage anew, as one of a cluster")
+	n.notReady(errGrowing.Error())
+	n.slots.clear()
+	n.parts.Store(nil)
+	return errors.Join(n.saveRing(p.aloneState), p.close())
 }
 
 // stop ends a node in order: readiness goes, so that nobody sends more;
@@ -171,8 +198,19 @@ func (n *Node) health() server.Health {
 	return h
 }
 
+// gatherer collects the metrics of the process and of the parts there are.
+func (n *Node) gatherer() prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		all := prometheus.Gatherers{n.registry}
+		if p := n.parts.Load(); p != nil {
+			all = append(all, p.metrics)
+		}
+		return all.Gather()
+	})
+}
+
 func (n *Node) metricsHandler() http.Handler {
-	return promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{Registry: n.registry, EnableOpenMetrics: true})
+	return promhttp.HandlerFor(n.gatherer(), promhttp.HandlerOpts{Registry: n.registry, EnableOpenMetrics: true})
 }
 
 func (n *Node) versionHandler() http.Handler {

@@ -49,12 +49,12 @@ func TestEngineOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := &Node{opts: Options{Config: cfg, Memory: 1 << 30}}
-	o := n.engineOptions()
+	o := n.engineOptions(false)
 	if o.BufferSamples != 1000 || o.Sync != engine.SyncNever || o.Retention != 15*24*time.Hour || o.MaxExemplars != -1 || o.FlushInterval != 10*time.Second {
 		t.Errorf("%+v", o)
 	}
 	cfg.MemoryBuffer = config.BufferSize{}
-	if o := n.engineOptions(); o.BufferBytes != 64<<20 || o.BufferSamples != 0 {
+	if o := n.engineOptions(false); o.BufferBytes != 64<<20 || o.BufferSamples != 0 {
 		t.Errorf("automatic buffer: %d bytes, %d samples", o.BufferBytes, o.BufferSamples)
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 // slots are the handlers whose parts exist only once the storage is open.
 type slots struct {
+	all []*server.Slot
+
 	insert, remoteWrite, otlp                          *server.Slot
 	getRange, getAggregated, postRange, postAggregated *server.Slot
 	api, metadata, federate, flush                     *server.Slot
@@ -17,14 +19,20 @@ type slots struct {
 }
 
 func newSlots(why func() string) *slots {
-	slot := func() *server.Slot { return server.NewSlot(why) }
-	return &slots{
+	var all []*server.Slot
+	slot := func() *server.Slot {
+		all = append(all, server.NewSlot(why))
+		return all[len(all)-1]
+	}
+	s := &slots{
 		insert: slot(), remoteWrite: slot(), otlp: slot(),
 		getRange: slot(), getAggregated: slot(), postRange: slot(), postAggregated: slot(),
 		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
 		clusterStatus: slot(), join: slot(), gossip: slot(), replicate: slot(), internal: slot(),
 		leave: slot(), remove: slot(), abort: slot(),
 	}
+	s.all = all
+	return s
 }
 
 // handlers returns what the routes lead to.
@@ -66,4 +74,11 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
 	s.replicate.Set(n.guarded(p.cluster.ReplicateHandler()))
 	s.internal.Set(n.guarded(p.cluster.Connect()))
+}
+
+// clear takes all parts out again.
+func (s *slots) clear() {
+	for _, slot := range s.all {
+		slot.Clear()
+	}
 }

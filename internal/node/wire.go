@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/engine"
@@ -18,6 +20,7 @@ import (
 	"github.com/count-db/count/internal/seriescache"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
+	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/promql"
 	"github.com/count-db/count/promql/prom"
 	"github.com/count-db/count/promql/rest"
@@ -31,6 +34,11 @@ type parts struct {
 	db          *engine.DB
 	cluster     *cluster.Cluster
 	clustered   bool // reads and writes go through the cluster
+	standalone  bool // CLUSTER_ENABLED=false: no joins are taken
+	metrics     *prometheus.Registry
+	aloneState  vfs.FS        // of a node that is not clustered: its ring of one
+	grown       chan struct{} // closed when another node wants to join a node alone
+	growing     sync.Once
 	pipeline    *ingest.Pipeline
 	queries     *promql.Engine
 	insert      http.Handler
@@ -42,11 +50,18 @@ type parts struct {
 
 // open opens the storage, which replays the log, and connects the parts to it.
 func (n *Node) open() (*parts, error) {
-	db, err := engine.Open(n.fs, n.opts.Config.DataDir, n.engineOptions())
+	clustered, err := n.clustered()
+	if err != nil {
+		return nil, err
+	}
+	db, err := engine.Open(n.fs, n.opts.Config.DataDir, n.engineOptions(clustered))
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
 	}
-	p := &parts{db: db, clustered: n.clustered()}
+	p := &parts{
+		db: db, clustered: clustered, standalone: n.opts.Config.Standalone, grown: make(chan struct{}),
+		metrics: prometheus.NewRegistry(),
+	}
 	if err := n.connect(p); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -56,7 +71,7 @@ func (n *Node) open() (*parts, error) {
 // connect builds what stands on the storage: the cluster, the write path, the
 // queries, and Prometheus's protocols over both.
 func (n *Node) connect(p *parts) error {
-	if err := n.registry.Register(newStorageCollector(p.db)); err != nil {
+	if err := p.metrics.Register(newStorageCollector(p.db)); err != nil {
 		return fmt.Errorf("register the metrics of the storage: %w", err)
 	}
 	if err := n.connectCluster(p); err != nil {
@@ -78,13 +93,13 @@ func (n *Node) connectWrites(p *parts) error {
 		Retention:        cfg.Retention,
 		MaxInFlightBytes: n.inFlightBytes(),
 		Describe:         p.db.Labels,
-		Registerer:       n.registry,
+		Registerer:       p.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("build the write path: %w", err)
 	}
 	p.remoteWrite, err = write.New(
-		write.Deps{Series: interner{p.db}, Sink: p.pipeline, Cache: cache, Registerer: n.registry},
+		write.Deps{Series: interner{p.db}, Sink: p.pipeline, Cache: cache, Registerer: p.metrics},
 		write.Options{MaxBodyBytes: cfg.MaxBodySize, MaxDecodedBytes: cfg.MaxBodySize, Limits: limits},
 	)
 	if err != nil {
@@ -109,7 +124,7 @@ func (n *Node) connectReads(p *parts) error {
 	var err error
 	p.queries, err = promql.New(promql.Options{
 		Timeout: cfg.QueryTimeout, MaxSamples: cfg.QueryMaxSamples, Concurrency: cfg.QueryConcurrency, LookbackDelta: cfg.LookbackDelta,
-		Logger: telemetry.Slog(n.part("promql"), cfg.LogLevel), Registerer: n.registry,
+		Logger: telemetry.Slog(n.part("promql"), cfg.LogLevel), Registerer: p.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("build the query engine: %w", err)
@@ -133,7 +148,7 @@ func (n *Node) connectReads(p *parts) error {
 		Engine: p.queries, Parser: p.queries.Parser(), Queryable: queryable, Exemplars: queryable, Appendable: p.appendable,
 		Metadata: admin, Admin: admin,
 		Status:   &status{cfg: cfg, build: n.opts.Build, place: n.opts.Place, db: p.db, started: n.started},
-		Gatherer: n.registry, Registerer: n.registry, Logger: telemetry.Slog(n.part("api"), cfg.LogLevel),
+		Gatherer: n.gatherer(), Registerer: p.metrics, Logger: telemetry.Slog(n.part("api"), cfg.LogLevel),
 	}, apiv1.Options{
 		AdminAPI: cfg.AdminAPI, DataDir: cfg.DataDir, ListenAddress: n.Address(), ExternalURL: cfg.ExternalURL, CORSOrigin: cfg.CORSOrigin,
 		LookbackDelta: cfg.LookbackDelta, QueryTimeout: cfg.QueryTimeout,
@@ -156,11 +171,11 @@ type administration interface {
 func (n *Node) part(name string) log.Logger { return log.With(n.opts.Logger, "part", name) }
 
 // engineOptions translates the settings of the storage.
-func (n *Node) engineOptions() engine.Options {
+func (n *Node) engineOptions(clustered bool) engine.Options {
 	cfg := n.opts.Config
 	o := engine.Options{
 		Logger:         n.part("engine"),
-		Versions:       n.clustered(),
+		Versions:       clustered,
 		FlushInterval:  cfg.FlushInterval,
 		SyncInterval:   cfg.WALSyncInterval,
 		BufferBytes:    cfg.MemoryBuffer.Bytes,

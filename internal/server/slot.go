@@ -27,3 +27,6 @@ func (s *Slot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	WriteError(w, http.StatusServiceUnavailable, "not ready: "+s.starting())
 }
+
+// Clear takes the part out again: from now on the slot answers 503.
+func (s *Slot) Clear() { s.handler.Store(nil) }
