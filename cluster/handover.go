@@ -112,7 +112,10 @@ func (c *Cluster) attend(id ring.NodeID, back <-chan struct{}) {
 		select {
 		case <-c.ctx.Done():
 			return
-		case <-back:
+		case _, member := <-back:
+			if !member {
+				return
+			}
 		}
 		n, err := c.hints.Handover(id, &taker{c: c, id: id, v: c.newHanding()})
 		switch {

@@ -139,6 +139,7 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 		c.info("a ring is in force", "ring", record.Number, "members", len(record.Members), "cluster_id", record.ClusterID)
 	}
 	c.view.SetRing(t.ring, time.Now())
+	c.partLocked(old, record)
 	c.checkDiskLocked(nil)
 	c.gate.Lock()
 	c.topo.Store(t)

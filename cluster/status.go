@@ -100,6 +100,7 @@ type Health struct {
 	Settled  bool     // reads are answered: a majority was heard since the start, or a timeout has passed
 	Refill   string   // why the node is refilling; empty: it is not
 	Joining  bool     // the node is in no ring
+	Left     bool     // the node was asked to leave and has left
 	Problems []string // for people
 }
 
@@ -112,7 +113,8 @@ func (c *Cluster) Health() Health {
 		Size: c.view.Seen(), Founded: t != nil, Majority: c.view.Majority(), Refill: c.refill.why(),
 		Settled: t != nil && (t.alone || c.settled.Load()), Problems: c.problemsLocked(time.Now()),
 	}
-	h.Joining = t != nil && !t.member
+	h.Left = c.changing.hasLeft() && t != nil && !t.member
+	h.Joining = t != nil && !t.member && !h.Left
 	return h
 }
 

@@ -57,6 +57,7 @@ type Node struct {
 	Up       bool      // it answers now
 	LastSeen time.Time // when it last answered or was heard of; zero = never
 	InRing   bool
+	Left     bool // it was in a ring before
 }
 
 // View is what one node sees of the others. It is pure: callers bring the time.
@@ -84,7 +85,7 @@ func (v *View) SetRing(r *ring.Ring, now time.Time) {
 	}
 	for _, m := range r.Members() {
 		n := v.node(m.ID)
-		n.InRing = true
+		n.InRing, n.Left = true, false
 		if n.LastSeen.IsZero() {
 			n.LastSeen = now // the timeout runs from here
 		}
@@ -123,6 +124,10 @@ func (v *View) Learn(info Info, now time.Time) (moved bool) {
 
 // SetUp notes that a node answers, or no longer does.
 func (v *View) SetUp(id ring.NodeID, up bool, now time.Time) {
+	if old := v.nodes[id]; !up && (old == nil || old.Left && !old.InRing && id != v.self) {
+		delete(v.nodes, id) // who has left is known as long as it can be seen
+		return
+	}
 	n := v.node(id)
 	if n.Up || up {
 		n.LastSeen = now
@@ -147,6 +152,17 @@ func (v *View) Suspect(id ring.NodeID, failed bool) {
 // ring, which only a new ring changes.
 func (v *View) Leave(id ring.NodeID) {
 	if n := v.nodes[id]; n != nil && !n.InRing && id != v.self {
+		delete(v.nodes, id)
+	}
+}
+
+// Depart notes that a member is in the ring no longer.
+func (v *View) Depart(id ring.NodeID) {
+	n := v.nodes[id]
+	if n == nil {
+		return
+	}
+	if n.Left = true; !n.Up && id != v.self {
 		delete(v.nodes, id)
 	}
 }
@@ -222,6 +238,8 @@ func (v *View) status(n *Node, now time.Time) Status {
 		return Failed
 	}
 	switch {
+	case !n.InRing && n.Left:
+		return Left
 	case !n.InRing:
 		return Joining
 	case !v.ring.Changing():

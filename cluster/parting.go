@@ -1,0 +1,61 @@
+package cluster
+
+import (
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
+)
+
+// partLocked takes leave of the members of a ring that the next one does not
+// have: their connections end, and nobody owes them anything any more. The
+// caller holds c.mu.
+func (c *Cluster) partLocked(before, now *membership.RingRecord) {
+	if before == nil || now.Next != nil {
+		return // while a change is under way all are needed
+	}
+	old := before.Members
+	if before.Next != nil {
+		old = append(old[:len(old):len(old)], before.Next.Members...)
+	}
+	for _, m := range old {
+		if now.Member(m.ID) == nil {
+			c.view.Depart(m.ID)
+			c.forgetLocked(m.ID)
+		}
+	}
+}
+
+func (c *Cluster) forgetLocked(id ring.NodeID) {
+	if id == c.opts.Node {
+		return
+	}
+	if p := c.peers[id]; p != nil {
+		c.wg.Go(p.Close) // it calls back, and c.mu is held
+		delete(c.peers, id)
+	}
+	if back := c.back[id]; back != nil {
+		close(back) // senders hold c.mu
+		delete(c.back, id)
+	}
+	delete(c.state.Addresses, id)
+	delete(c.state.Seen, id)
+	if err := c.hints.Drop(id); err != nil {
+		c.warn("hints for a node that is no member any more could not be dropped", err, "node", id)
+	}
+	c.saveLocked()
+}
+
+// owesLocked says whether this node keeps hints for members that stay and are in
+// sight: it hands them over before it goes. What is owed to members out of sight
+// is at W other candidates by then.
+func (c *Cluster) owesLocked() bool {
+	t := c.topo.Load()
+	if t == nil || !t.ring.Changing() {
+		return false
+	}
+	for id, bytes := range c.hints.Stats().PerNode {
+		if bytes > 0 && t.ring.After().Has(id) && c.view.InSight(id) {
+			return true
+		}
+	}
+	return false
+}
