@@ -33,6 +33,15 @@ func TestFaultsLoseNothingAcknowledged(t *testing.T) {
 		acked := map[int64]bool{}
 		issued := map[int64]bool{}
 		db, err := engine.Open(vfs.NewFault(disk, f.inject), "data", opts)
+		t.Cleanup(func() {
+			if db == nil {
+				return
+			}
+			// A storage that failed may say so once more.
+			if err := db.Close(); err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, engine.ErrFailed) {
+				t.Errorf("close after %s: %v", f, err)
+			}
+		})
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			if err != nil {
 				break // it did not open, or stopped
@@ -65,12 +74,6 @@ func TestFaultsLoseNothingAcknowledged(t *testing.T) {
 			checkWritten(t, again, acked, issued, fmt.Sprintf("after %s, a power cut and a flush", f))
 			if err := again.Close(); err != nil {
 				t.Fatal(err)
-			}
-		}
-		if db != nil {
-			// A storage that failed may say so once more.
-			if err := db.Close(); err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, engine.ErrFailed) {
-				t.Fatalf("close after %s: %v", f, err)
 			}
 		}
 	})

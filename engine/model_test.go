@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -153,9 +154,15 @@ func newWorld(t *rapid.T) *world {
 		T: t, fs: vfs.NewMem(), now: time.Date(2026, 3, 1, 0, 30, 0, 0, time.UTC),
 		rng:  rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)),
 		want: &content{versions: rapid.Bool().Draw(t, "versions"), series: map[string]map[int64]stored{}},
-		ver:  1, watch: func() {}, small: rapid.IntRange(0, 3).Draw(t, "limits") > 0,
+		ver:  1 << 20, watch: func() {}, small: rapid.IntRange(0, 3).Draw(t, "limits") > 0,
 	}
 	w.db = w.open(w.fs)
+	t.Cleanup(func() {
+		// Open still when the test was given up.
+		if err := w.db.Close(); err != nil && !errors.Is(err, engine.ErrClosed) {
+			t.Errorf("close: %v", err)
+		}
+	})
 	return w
 }
 
@@ -223,7 +230,7 @@ func (w *world) timestamp() int64 {
 func (w *world) append() {
 	b := &model.Batch{}
 	if w.want.versions {
-		w.ver = max(1, w.ver+model.Version(rapid.IntRange(-3, 8).Draw(w.T, "version")))
+		w.ver += model.Version(rapid.IntRange(-3, 8).Draw(w.T, "version"))
 		b.Version = w.ver
 	}
 	starts := rapid.IntRange(0, 3).Draw(w.T, "starts") == 0
@@ -303,12 +310,12 @@ func (w *world) scrape() {
 
 // remove deletes a range of some series.
 func (w *world) remove() {
-	t := model.Tombstone{MinT: w.timestamp(), Matchers: []*labels.Matcher{
+	t := model.Tombstone{MinT: w.now.UnixMilli() - rapid.Int64Range(0, 30*hourMillis).Draw(w.T, "ago"), Matchers: []*labels.Matcher{
 		labels.MustNewMatcher(labels.MatchRegexp, "i", rapid.SampledFrom([]string{"[0-4]", "7", ".*"}).Draw(w.T, "i")),
 	}}
 	t.MaxT = t.MinT + rapid.Int64Range(0, 12*hourMillis).Draw(w.T, "length")
 	if w.want.versions {
-		t.Version = max(1, w.ver+model.Version(rapid.IntRange(-4, 4).Draw(w.T, "tombstone version")))
+		t.Version = w.ver + model.Version(rapid.IntRange(-4, 4).Draw(w.T, "tombstone version"))
 	}
 	if err := w.db.Delete(context.Background(), t); err != nil {
 		w.Fatalf("delete: %v", err)
@@ -502,14 +509,14 @@ func (w *world) must(what string, err error) {
 
 func (w *world) step() {
 	ctx := context.Background()
-	switch kind := rapid.IntRange(0, 18).Draw(w.T, "step"); kind {
+	switch kind := rapid.IntRange(0, 19).Draw(w.T, "step"); kind {
 	case 0, 1, 2, 3, 4, 5:
 		w.append()
 	case 6, 7:
 		w.crashing("flush", func() { w.must("flush", w.db.Flush(ctx)) }, nil)
 	case 8:
 		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(w.T, "minutes")) * 11 * time.Minute)
-	case 9:
+	case 9, 19:
 		w.crashing("delete", w.remove, func() *content { return w.want })
 	case 10:
 		w.crashing("restart", func() {
