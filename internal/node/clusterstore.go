@@ -12,8 +12,13 @@ import (
 	"github.com/count-db/count/promql"
 )
 
-// clusterStore shows the whole cluster's data to the queries.
-type clusterStore struct{ cluster *cluster.Cluster }
+// clusterStore shows the whole cluster's data to the queries: by this node's own
+// copy where that is provably complete (C7), which costs one small round, and by
+// merging several copies where it is not.
+type clusterStore struct {
+	cluster *cluster.Cluster
+	local   *localStore
+}
 
 var _ promql.Store = (*clusterStore)(nil)
 
@@ -30,6 +35,9 @@ func atLevel(ctx context.Context) context.Context {
 
 // Select implements promql.Store.
 func (s *clusterStore) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (promql.SeriesSet, error) {
+	if s.cluster.CopyIsComplete(atLevel(ctx)) {
+		return s.local.Select(ctx, mint, maxt, ms...)
+	}
 	set, err := s.cluster.Select(atLevel(ctx), mint, maxt, ms...)
 	if err != nil {
 		return nil, fmt.Errorf("ask the cluster for series: %w", err)
@@ -39,6 +47,9 @@ func (s *clusterStore) Select(ctx context.Context, mint, maxt int64, ms ...*labe
 
 // LabelNames implements promql.Store.
 func (s *clusterStore) LabelNames(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, promql.Warnings, error) {
+	if s.cluster.CopyIsComplete(atLevel(ctx)) {
+		return s.local.LabelNames(ctx, mint, maxt, limit, ms...)
+	}
 	names, warnings, err := s.cluster.LabelNames(atLevel(ctx), mint, maxt, limit, ms...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask the cluster for label names: %w", err)
@@ -48,6 +59,9 @@ func (s *clusterStore) LabelNames(ctx context.Context, mint, maxt int64, limit i
 
 // LabelValues implements promql.Store.
 func (s *clusterStore) LabelValues(ctx context.Context, name string, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, promql.Warnings, error) {
+	if s.cluster.CopyIsComplete(atLevel(ctx)) {
+		return s.local.LabelValues(ctx, name, mint, maxt, limit, ms...)
+	}
 	values, warnings, err := s.cluster.LabelValues(atLevel(ctx), name, mint, maxt, limit, ms...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask the cluster for values of label %s: %w", name, err)
@@ -57,6 +71,9 @@ func (s *clusterStore) LabelValues(ctx context.Context, name string, mint, maxt 
 
 // Exemplars implements promql.Store.
 func (s *clusterStore) Exemplars(ctx context.Context, mint, maxt int64, sets ...[]*labels.Matcher) ([]promql.ExemplarSeries, promql.Warnings, error) {
+	if s.cluster.CopyIsComplete(atLevel(ctx)) {
+		return s.local.Exemplars(ctx, mint, maxt, sets...)
+	}
 	found, warnings, err := s.cluster.Exemplars(atLevel(ctx), mint, maxt, sets...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask the cluster for exemplars: %w", err)

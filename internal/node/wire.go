@@ -132,7 +132,7 @@ func (n *Node) connectReads(p *parts) error {
 	local := &localStore{db: p.db}
 	store, admin := promql.Store(local), administration(&localAdmin{db: p.db, fs: n.fs})
 	if p.clustered {
-		store, admin = &clusterStore{p.cluster}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
+		store, admin = &clusterStore{p.cluster, local}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
 	admin = &audited{admin, n.part("audit")}
 	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
