@@ -38,7 +38,7 @@ type request struct {
 // kept is the memory that the request would leave to the next one.
 func (req *request) kept() int {
 	const sample = int(unsafe.Sizeof(model.FloatSample{}))
-	return cap(req.body) + cap(req.plain) + cap(req.decoder.batch.Floats)*sample
+	return cap(req.body) + cap(req.plain) + cap(req.decoder.batch.Floats)*sample + cap(req.decoder.scratch)
 }
 
 // reserve claims memory until the request ends.

@@ -94,6 +94,9 @@ func (d *decoder) seriesV2(b []byte) error {
 // scatteredV2 decodes a TimeSeries message whose label references lie anywhere,
 // packed or not.
 func (d *decoder) scatteredV2(b []byte) error {
+	if err := d.charge(8 * len(b)); err != nil {
+		return err
+	}
 	d.refs = d.refs[:0]
 	r := fieldReader{b: b}
 	for r.more() {
