@@ -63,6 +63,9 @@ func (db *DB) appendEpoch(b *model.Batch, opts AppendOptions, s *appendScratch) 
 		return result, wal.Ticket{}, err
 	}
 	if db.opts.Versions {
+		if b.Version == 0 {
+			b.Version = db.clock.Now()
+		}
 		db.clock.Observe(b.Version)
 		highest, stale := db.registry.Stale(b)
 		result.Highest = max(highest, b.Version)

@@ -86,7 +86,7 @@ func (db *DB) runMaintainer(ctx context.Context) {
 		if db.Failed() != nil {
 			continue
 		}
-		if err := db.maintain(ctx, false); err != nil && ctx.Err() == nil {
+		if err := db.maintain(ctx, newWork()); err != nil && ctx.Err() == nil {
 			level.Error(db.opts.Logger).Log("msg", "work on files failed, trying again", "err", err)
 		}
 	}

@@ -68,6 +68,7 @@ type DB struct {
 	flushing    sync.Mutex
 	frozen      *frozenEpoch  // a flush that is under way or failed; guarded by flushing
 	epochs      atomic.Uint32 // buffers made so far
+	lastBorn    atomic.Int64  // manifest.File.Born of the last flush
 	background  background
 
 	failed   atomic.Pointer[error]

@@ -77,7 +77,7 @@ func (db *DB) CleanTombstones(ctx context.Context) error {
 	if err := db.cleanFiles(ctx); err != nil {
 		return err
 	}
-	return db.maintain(ctx, false)
+	return db.maintain(ctx, newWork())
 }
 
 // cleanFiles rewrites every file that a delete reaches.

@@ -80,6 +80,7 @@ func (db *DB) writeFrozen() error {
 	}
 	f := describe(manifest.Wide, db.manifest.NewID(), nil)
 	f.Arrival, f.Born = f.ID, db.opts.Now().UnixMilli()
+	db.lastBorn.Store(f.Born)
 	added, err := db.createFile(f, func(w *file.Writer) error { return db.writeBuffer(w, db.frozen.buffer) })
 	if err != nil {
 		db.counters.flushFailures.Add(1)

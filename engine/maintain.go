@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/count-db/count/engine/manifest"
@@ -21,10 +22,16 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.usable(); err != nil {
 		return err
 	}
+	before := db.counters.flushes.Load()
 	if err := db.flushBuffer(); err != nil {
 		return err
 	}
-	return db.maintain(ctx, true)
+	w := newWork()
+	w.force, w.filling = true, math.MaxInt64
+	if db.counters.flushes.Load() != before {
+		w.filling = db.lastBorn.Load()
+	}
+	return db.maintain(ctx, w)
 }
 
 // Maintain does what is due by the clock: drops what is beyond the retention,
@@ -33,21 +40,20 @@ func (db *DB) Maintain(ctx context.Context) error {
 	if err := db.usable(); err != nil {
 		return err
 	}
-	return db.maintain(ctx, false)
+	return db.maintain(ctx, newWork())
 }
 
-func (db *DB) maintain(ctx context.Context, force bool) error {
+func (db *DB) maintain(ctx context.Context, w *work) error {
 	db.maintenance.Lock()
 	defer db.maintenance.Unlock()
 	if err := db.retain(); err != nil {
 		return err
 	}
-	w := work{force: force, avoidWindows: map[int64]bool{}, avoidDays: map[int64]bool{}}
 	for range maxJobs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		more, err := db.doNext(&w)
+		more, err := db.doNext(w)
 		if err != nil {
 			return err
 		}
@@ -62,9 +68,12 @@ func (db *DB) maintain(ctx context.Context, force bool) error {
 // next round, so that it does not hold up the others.
 type work struct {
 	force                   bool
+	filling                 int64 // see plan.State
 	avoidWindows, avoidDays map[int64]bool
 	errs                    []error
 }
+
+func newWork() *work { return &work{avoidWindows: map[int64]bool{}, avoidDays: map[int64]bool{}} }
 
 // failed notes a job that failed; it returns the error when the round has to
 // end.
@@ -90,7 +99,8 @@ func (db *DB) doNext(w *work) (more bool, err error) {
 		return false, ErrClosed
 	}
 	defer func() { err = errors.Join(err, db.views.release(v.view)) }()
-	s := db.planState(v.view, w.force)
+	s := db.planState(v.view)
+	s.Force, s.Filling = w.force, w.filling
 	s.AvoidWindows, s.AvoidDays = w.avoidWindows, w.avoidDays
 	job, ok := plan.Next(db.limits, s)
 	if !ok {
@@ -118,8 +128,8 @@ func (db *DB) do(v workView, job plan.Job) error {
 }
 
 // planState describes the files of a view to the plan.
-func (db *DB) planState(v *view, force bool) plan.State {
-	s := plan.State{Now: db.opts.Now().UnixMilli(), Force: force}
+func (db *DB) planState(v *view) plan.State {
+	s := plan.State{Now: db.opts.Now().UnixMilli()}
 	for _, f := range v.files {
 		s.Files = append(s.Files, f.planFile())
 	}

@@ -76,11 +76,10 @@ func (sc *readScratch) gatherFrom(f *liveFile, n int, mint, maxt int64) error {
 	return nil
 }
 
-// readRuns appends the samples of the gathered chunks in [mint, maxt] to dst.
+// readRuns appends the samples of gathered chunks in [mint, maxt] to dst.
 // Chunks that do not overlap in time, which is nearly always, are decoded where
 // they are wanted.
-func (sc *readScratch) readRuns(versioned bool, mint, maxt int64, dst *model.Columns) error {
-	runs := sc.runs
+func (sc *readScratch) readRuns(runs []fileRun, versioned bool, mint, maxt int64, dst *model.Columns) error {
 	if !slices.IsSortedFunc(runs, byTime) {
 		slices.SortStableFunc(runs, byTime)
 	}

@@ -18,7 +18,7 @@ func (db *DB) retain() error {
 	if v == nil {
 		return ErrClosed
 	}
-	cut, drops := plan.Retain(db.limits, db.planState(v, false), db.opts.Retention.Milliseconds(), db.opts.RetentionBytes)
+	cut, drops := plan.Retain(db.limits, db.planState(v), db.opts.Retention.Milliseconds(), db.opts.RetentionBytes)
 	var e edit
 	if drops {
 		e = v.below(cut)

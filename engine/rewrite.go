@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -142,17 +143,8 @@ func (r *rewriter) setDamagedAside() error {
 // is deleted.
 func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, window, mint, maxt int64) error {
 	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, ls, mint, maxt)
-	for {
-		r.out.Reset()
-		err := r.sc.readRuns(r.db.opts.Versions, mint, maxt, &r.out)
-		if err == nil {
-			break
-		}
-		bad := r.tolerate(err)
-		if bad == nil {
-			return err
-		}
-		r.sc.runs = slices.DeleteFunc(r.sc.runs, func(run fileRun) bool { return r.sc.cursors[run.at].file == bad })
+	if err := r.readTolerant(r.sc.runs, mint, maxt); err != nil {
+		return err
 	}
 	w.Begin(ref)
 	w.Floats(window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
@@ -160,8 +152,33 @@ func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, 
 	return nil
 }
 
-// mergeWide copies the live chunks of wide files into one: their bytes as they
-// are, but for those that a tombstone cuts.
+// readTolerant reads chunks into r.out, without those of damaged files.
+func (r *rewriter) readTolerant(runs []fileRun, mint, maxt int64) error {
+	for {
+		r.out.Reset()
+		err := r.sc.readRuns(runs, r.db.opts.Versions, mint, maxt, &r.out)
+		if err == nil {
+			return nil
+		}
+		bad := r.tolerate(err)
+		if bad == nil {
+			return err
+		}
+		n := 0
+		for _, run := range runs {
+			if r.sc.cursors[run.at].file != bad {
+				runs[n] = run
+				n++
+			}
+		}
+		runs = runs[:n]
+	}
+}
+
+// mergeWide joins the live chunks of wide files in one. Chunks that many files
+// have of one series and window become one, in its smallest form, which costs
+// what reading it costs later; others keep their bytes, but for those that a
+// tombstone cuts.
 func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 	f := describe(manifest.Wide, v.fileID, inputs)
 	r := db.newRewriter(v.view, inputs)
@@ -199,11 +216,43 @@ func (r *rewriter) copySeries(w *file.Writer, cp *file.Copier, ref model.Ref, at
 	}
 	w.Begin(ref)
 	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, r.db.registry.Labels(ref), -maxTime-1, maxTime)
-	for i := range r.sc.runs {
-		if err := r.copyRun(w, cp, &r.sc.runs[i]); err != nil && r.tolerate(err) == nil {
+	runs := r.sc.runs
+	slices.SortStableFunc(runs, func(a, b fileRun) int { return cmp.Compare(a.chunk.Window, b.chunk.Window) })
+	for len(runs) > 0 {
+		n, samples := 0, 0
+		for n < len(runs) && runs[n].chunk.Window == runs[0].chunk.Window {
+			samples += runs[n].chunk.Count
+			n++
+		}
+		if err := r.mergeRuns(w, cp, runs[:n], samples); err != nil {
 			return err
 		}
+		runs = runs[n:]
 	}
+	return nil
+}
+
+// minJoined is the least number of samples that chunks are joined for: shorter
+// ones are smaller as they are.
+const minJoined = 64
+
+// mergeRuns writes the chunks of a series and window.
+func (r *rewriter) mergeRuns(w *file.Writer, cp *file.Copier, runs []fileRun, samples int) error {
+	if len(runs) == 1 || samples < minJoined {
+		for i := range runs {
+			if err := r.copyRun(w, cp, &runs[i]); err != nil && r.tolerate(err) == nil {
+				return err
+			}
+		}
+		return nil
+	}
+	versioned := r.db.opts.Versions
+	if err := r.readTolerant(runs, -maxTime-1, maxTime); err != nil {
+		return err
+	}
+	window := runs[0].chunk.Window
+	w.Values(window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
+	w.Histograms(window, r.out.Hist, versioned)
 	return nil
 }
 

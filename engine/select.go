@@ -214,12 +214,12 @@ func (s *Selection) read(sc *readScratch, i int, mint, maxt int64, dst *model.Co
 	}
 	ref := s.series[i].ref
 	if ref == 0 {
-		return sc.readRuns(s.db.opts.Versions, mint, maxt, dst)
+		return sc.readRuns(sc.runs, s.db.opts.Versions, mint, maxt, dst)
 	}
 	if err := sc.gather(s.files, ref, mint, maxt); err != nil {
 		return err
 	}
-	if err := sc.readRuns(s.db.opts.Versions, mint, maxt, dst); err != nil {
+	if err := sc.readRuns(sc.runs, s.db.opts.Versions, mint, maxt, dst); err != nil {
 		return err
 	}
 	if s.view.frozen != nil {

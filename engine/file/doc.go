@@ -4,7 +4,7 @@
 // them, a table of the series, and checksums over everything (E3).
 //
 // Three kinds use the one format (FORMAT.md): wide files, which flushes write
-// and whose merges copy chunk bytes as they are; sealed files of one two-hour
+// and whose merges copy chunk bytes or join chunks; sealed files of one two-hour
 // window, whose chunks are in their smallest form; and day files, to which
 // package day adds an index of labels.
 //

@@ -67,24 +67,29 @@ func (w *Writer) Begin(ref model.Ref) {
 func (w *Writer) Pending() int { return len(w.chunks) }
 
 // Floats adds samples of the current series, all of one window, ascending by
-// timestamp: as a XOR stream in a wide file, else as value chunks of at most
-// column.MaxChunkSamples. sts (start timestamps) and versions are nil or as
-// long as ts. Nothing given is kept.
+// timestamp: as a XOR stream in a wide file, else as value chunks. sts (start
+// timestamps) and versions are nil or as long as ts. Nothing given is kept.
 func (w *Writer) Floats(window int64, ts []int64, vs []float64, sts []int64, versions []model.Version) {
+	if w.info.Kind != Wide {
+		w.Values(window, ts, vs, sts, versions)
+		return
+	}
+	if len(ts) == 0 || w.err != nil {
+		return
+	}
+	start := len(w.bodies)
+	w.bodies = column.EncodeXOR(w.bodies, vs)
+	w.add(Chunk{Content: FloatStream, Window: window}, start, ts, sts, versions)
+}
+
+// Values adds samples as value chunks of at most column.MaxChunkSamples; all
+// else as for Floats.
+func (w *Writer) Values(window int64, ts []int64, vs []float64, sts []int64, versions []model.Version) {
 	for len(ts) > 0 && w.err == nil {
-		n := len(ts)
-		if w.info.Kind != Wide {
-			n = min(n, column.MaxChunkSamples)
-		}
+		n := min(len(ts), column.MaxChunkSamples)
 		start := len(w.bodies)
-		c := Chunk{Content: FloatChunk, Window: window}
-		if w.info.Kind == Wide {
-			c.Content = FloatStream
-			w.bodies = column.EncodeXOR(w.bodies, vs[:n])
-		} else {
-			w.bodies = w.encoder.Append(w.bodies, vs[:n])
-		}
-		w.add(c, start, ts[:n], head(sts, n), head(versions, n))
+		w.bodies = w.encoder.Append(w.bodies, vs[:n])
+		w.add(Chunk{Content: FloatChunk, Window: window}, start, ts[:n], head(sts, n), head(versions, n))
 		ts, vs, sts, versions = ts[n:], vs[n:], tail(sts, n), tail(versions, n)
 	}
 }

@@ -11,6 +11,7 @@ type picture struct {
 	Limits
 	now     int64
 	force   bool
+	filling int64
 	wide    []File   // by arrival
 	dead    []uint64 // files without live parts
 	windows map[int64]*windowState
@@ -40,7 +41,7 @@ type dayState struct {
 
 func newPicture(l Limits, s State) *picture {
 	p := &picture{
-		Limits: l, now: s.Now, force: s.Force, windows: map[int64]*windowState{}, days: map[int64]*dayState{},
+		Limits: l, now: s.Now, force: s.Force, filling: s.Filling, windows: map[int64]*windowState{}, days: map[int64]*dayState{},
 		avoidWindows: s.AvoidWindows, avoidDays: s.AvoidDays,
 	}
 	for _, f := range s.Files {
@@ -118,7 +119,7 @@ func (p *picture) wantsSeal(n int64) bool {
 		copied += d.fileSamples
 		late, born = d.wideSamples, d.born
 	}
-	if late*p.LateShare < copied {
+	if late*p.LateShare < copied && (d.hasFile || !p.force || w.born >= p.filling) {
 		return false
 	}
 	return p.force || (copied == 0 && p.recent(n)) || born+p.Quiet <= p.now

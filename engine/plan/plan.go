@@ -97,7 +97,9 @@ type Limits struct {
 
 // Default returns the limits in use. The numbers: 24 flushes of a window with
 // MaxPerWindow 8 are each copied once; 24 wide files leave room for the jobs'
-// outputs under the promised 32.
+// outputs under the promised 32; a window that is filled while it is closed
+// already, as by an import, is sealed anew each time it has grown by half, which
+// encodes each sample about three times.
 func Default() Limits {
 	return Limits{
 		Window:        (2 * time.Hour).Milliseconds(),
@@ -107,7 +109,7 @@ func Default() Limits {
 		Quiet:         (30 * time.Minute).Milliseconds(),
 		Recent:        (24 * time.Hour).Milliseconds(),
 		SealSamples:   2048,
-		LateShare:     4,
+		LateShare:     2,
 		MaxWide:       24,
 		MaxPerWindow:  8,
 		DeadBytes:     1 << 20,
@@ -122,6 +124,10 @@ type State struct {
 	// Force seals every closed window with enough samples now, without waiting
 	// for quiet (a flush on demand).
 	Force bool
+	// Filling is the Born (ms) of what a flush on demand just wrote: a window that
+	// got nothing from it is sealed to its last sample. 0: every window may get
+	// more.
+	Filling int64
 	// AvoidWindows and AvoidDays are not sealed and not built: that just failed.
 	AvoidWindows, AvoidDays map[int64]bool
 }
@@ -131,7 +137,7 @@ type JobKind uint8
 
 // The kinds of jobs.
 const (
-	// Merge copies the live chunks of the wide files Inputs into one.
+	// Merge joins the live chunks of the wide files Inputs in one file.
 	Merge JobKind = iota + 1
 	// Seal re-encodes Window from all wide and sealed files that hold it (Inputs)
 	// into one sealed file, and makes these parts of the wide files dead.
