@@ -200,7 +200,7 @@ func autoKind(k kind) kind {
 
 func bufferKind(at func(*Config) *BufferSize) kind {
 	return kind{
-		allowed: "auto, a number of samples from 1 upwards, or a size with a unit such as 256MiB, at least 1MiB",
+		allowed: "auto, a number of samples from 1 upwards, or a size with a unit such as 256MiB, at least 16KiB",
 		get: func(c *Config) string {
 			switch b := at(c); {
 			case b.Samples > 0:
@@ -223,7 +223,7 @@ func bufferKind(at func(*Config) *BufferSize) kind {
 				return nil
 			}
 			n, err := ParseSize(s)
-			if err != nil || n < 1<<20 {
+			if err != nil || n < 16<<10 {
 				return errNotAllowed
 			}
 			*at(c) = BufferSize{Bytes: n}
