@@ -59,6 +59,7 @@ Flags of query and compare:
 Flags of peers:
   --prometheus BIN, --victoria-metrics BIN   default: PROMETHEUS_BIN, VICTORIA_METRICS_BIN; left out when not set
   --count BIN                                default: this one
+  --nodes N, --rf N                          measure a cluster of N nodes too, with so many copies (none, 3)
   --dir DIR          for data and logs; default: a temporary one, removed at the end
 `,
 		run: runBench,
@@ -124,6 +125,8 @@ func parseBench(c call, what string) (*benchCall, error) {
 	fs.StringVar(&b.peers.Prometheus, "prometheus", lookup(c.environ, "PROMETHEUS_BIN"), "")
 	fs.StringVar(&b.peers.VictoriaMetrics, "victoria-metrics", lookup(c.environ, "VICTORIA_METRICS_BIN"), "")
 	fs.StringVar(&b.peers.Count, "count", "", "")
+	fs.IntVar(&b.peers.Nodes, "nodes", 0, "")
+	fs.IntVar(&b.peers.Replication, "rf", 3, "")
 	fs.StringVar(&b.peers.Dir, "dir", "", "")
 	if err := fs.Parse(c.args[1:]); err != nil {
 		return nil, &usageError{err}

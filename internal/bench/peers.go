@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,8 +20,19 @@ type Peers struct {
 	Count           string // the binary of Count
 	Prometheus      string
 	VictoriaMetrics string
+	// Nodes is the size of a cluster of Count to measure too, Replication its
+	// replication factor; below 2 nodes there is none.
+	Nodes, Replication int
 	// Dir is where data and logs go.
 	Dir string
+}
+
+// clusterBinary is the program of the cluster, "" where none is wanted.
+func (p Peers) clusterBinary() string {
+	if p.Nodes < 2 {
+		return ""
+	}
+	return p.Count
 }
 
 const (
@@ -30,26 +42,51 @@ const (
 	liveFlushRounds = 20
 )
 
-// Process is a running server.
+// Process is a running server, or a cluster of them.
 type Process struct {
 	Target
 	// ForceFlush is a path that makes it write all it has to disk before its size
 	// is looked at; "" = it has none.
 	ForceFlush string
 
+	servers []*server
+}
+
+// server is one operating system process.
+type server struct {
+	name string
+	base string // http://host:port
 	cmd  *exec.Cmd
 	log  *os.File
 	done chan error
 }
 
 // StartCount starts a node of Count.
-func (p Peers) StartCount(ctx context.Context) (*Process, error) {
-	data := filepath.Join(p.Dir, "count", "data")
-	return p.start(ctx, "count", "/-/ready", func(address string) *exec.Cmd {
+func (p Peers) StartCount(ctx context.Context) (*Process, error) { return p.StartCluster(ctx, 1, 1) }
+
+// StartCluster starts nodes of Count that are a cluster; one node is none.
+func (p Peers) StartCluster(ctx context.Context, nodes, replication int) (*Process, error) {
+	process := &Process{Target: Target{Name: "count", Flush: "/api/v1/admin/tsdb/flush", FlushRounds: liveFlushRounds}}
+	addresses, err := freeAddresses(nodes)
+	if err != nil {
+		return nil, fmt.Errorf("start count: %w", err)
+	}
+	if nodes > 1 {
+		process.Name = fmt.Sprintf("count x %d, RF %d", nodes, replication)
+	}
+	for i, address := range addresses {
+		name := fmt.Sprintf("count-%d", i+1)
+		data := filepath.Join(p.Dir, name, "data")
 		cmd := exec.Command(p.Count, "serve") //nolint:gosec // the binary that the user names
-		cmd.Env = append(os.Environ(), "BIND_ADDRESS="+address, "DATA_DIR="+data, "ADMIN_API=true", "LOG_LEVEL=warn")
-		return cmd
-	}, Target{Data: []string{data}, Flush: "/api/v1/admin/tsdb/flush", FlushRounds: liveFlushRounds})
+		cmd.Env = append(os.Environ(), "BIND_ADDRESS="+address, "DATA_DIR="+data, "ADMIN_API=true", "LOG_LEVEL=warn", fmt.Sprintf("NODE_ID=%d", i+1))
+		if nodes > 1 {
+			cmd.Env = append(cmd.Env, "CLUSTER_NODES="+strings.Join(addresses, ","), fmt.Sprintf("REPLICATION_FACTOR=%d", replication))
+		}
+		if err := process.start(p.Dir, name, address, data, cmd); err != nil {
+			return nil, errors.Join(err, process.Stop())
+		}
+	}
+	return process.ready(ctx, "/-/ready")
 }
 
 // StartPrometheus starts Prometheus as a receiver of remote write.
@@ -62,66 +99,85 @@ func (p Peers) StartPrometheus(ctx context.Context) (*Process, error) {
 	if err := os.WriteFile(config, []byte("global: {}\n"), 0o644); err != nil {
 		return nil, fmt.Errorf("start prometheus: %w", err)
 	}
-	return p.start(ctx, "prometheus", "/-/ready", func(address string) *exec.Cmd {
-		return exec.Command(p.Prometheus, //nolint:gosec // the binary that the user names
-			"--config.file="+config, "--storage.tsdb.path="+data, "--web.listen-address="+address,
-			"--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=100y", "--log.level=warn")
-	}, Target{Data: []string{data}})
+	address, err := freeAddresses(1)
+	if err != nil {
+		return nil, fmt.Errorf("start prometheus: %w", err)
+	}
+	process := &Process{Target: Target{Name: "prometheus"}}
+	if err := process.start(p.Dir, "prometheus", address[0], data, exec.Command(p.Prometheus, //nolint:gosec // the binary that the user names
+		"--config.file="+config, "--storage.tsdb.path="+data, "--web.listen-address="+address[0],
+		"--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=100y", "--log.level=warn")); err != nil {
+		return nil, err
+	}
+	return process.ready(ctx, "/-/ready")
 }
 
 // StartVictoriaMetrics starts a single-node VictoriaMetrics.
 func (p Peers) StartVictoriaMetrics(ctx context.Context) (*Process, error) {
-	data := filepath.Join(p.Dir, "victoria-metrics", "data")
-	process, err := p.start(ctx, "victoria-metrics", "/health", func(address string) *exec.Cmd {
-		return exec.Command(p.VictoriaMetrics, //nolint:gosec // the binary that the user names
-			"-storageDataPath="+data, "-httpListenAddr="+address, "-retentionPeriod=100y", "-search.latencyOffset=0s", "-loggerLevel=WARN")
-	}, Target{Data: []string{data}, Params: url.Values{"nocache": {"1"}}})
-	if err == nil {
-		process.ForceFlush = "/internal/force_flush"
-	}
-	return process, err
-}
-
-// start starts a program at a free port and waits until it is ready.
-func (p Peers) start(ctx context.Context, name, ready string, command func(address string) *exec.Cmd, t Target) (*Process, error) {
-	dir := filepath.Join(p.Dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	address, err := freeAddress()
+	const name = "victoria-metrics"
+	address, err := freeAddresses(1)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	process := &Process{
+		Target:     Target{Name: name, Params: url.Values{"nocache": {"1"}}},
+		ForceFlush: "/internal/force_flush",
+	}
+	data := filepath.Join(p.Dir, name, "data")
+	if err := process.start(p.Dir, name, address[0], data, exec.Command(p.VictoriaMetrics, //nolint:gosec // the binary that the user names
+		"-storageDataPath="+data, "-httpListenAddr="+address[0], "-retentionPeriod=100y", "-search.latencyOffset=0s", "-loggerLevel=WARN")); err != nil {
+		return nil, err
+	}
+	return process.ready(ctx, "/health")
+}
+
+// start starts one more server of the process, whose output goes to a file.
+func (p *Process) start(dir, name, address, data string, cmd *exec.Cmd) error {
+	dir = filepath.Join(dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return fmt.Errorf("start %s: %w", name, err)
 	}
-	cmd := command(address)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), log.Close())
+		return errors.Join(fmt.Errorf("start %s: %w", name, err), log.Close())
 	}
-	base := "http://" + address
-	t.Name, t.Writes, t.Queries, t.PIDs = name, []string{base}, []string{base}, []int{cmd.Process.Pid}
-	process := &Process{Target: t, cmd: cmd, log: log, done: make(chan error, 1)}
-	go func() { process.done <- cmd.Wait() }()
-	if err := process.awaitReady(ctx, base+ready); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s, see %s: %w", name, log.Name(), err), process.Stop())
-	}
-	return process, nil
+	s := &server{name: name, base: "http://" + address, cmd: cmd, log: log, done: make(chan error, 1)}
+	go func() { s.done <- cmd.Wait() }()
+	p.servers = append(p.servers, s)
+	p.Writes, p.Queries = append(p.Writes, s.base), append(p.Queries, s.base)
+	p.PIDs, p.Data = append(p.PIDs, cmd.Process.Pid), append(p.Data, data)
+	return nil
 }
 
-// freeAddress returns a loopback address whose port nobody listens at just now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+// ready waits until all servers answer that they are.
+func (p *Process) ready(ctx context.Context, path string) (*Process, error) {
+	for _, s := range p.servers {
+		if err := s.awaitReady(ctx, s.base+path); err != nil {
+			return nil, errors.Join(fmt.Errorf("start %s, see %s: %w", s.name, s.log.Name(), err), p.Stop())
+		}
 	}
-	address := l.Addr().String()
-	return address, l.Close()
+	return p, nil
 }
 
-func (p *Process) awaitReady(ctx context.Context, url string) error {
+// freeAddresses returns loopback addresses whose ports nobody listens at just now.
+func freeAddresses(n int) (addresses []string, err error) {
+	for range n {
+		l, listenErr := net.Listen("tcp", "127.0.0.1:0")
+		if listenErr != nil {
+			return nil, errors.Join(err, fmt.Errorf("find a free port: %w", listenErr))
+		}
+		// Held until all are found: they must differ.
+		defer func() { err = errors.Join(err, l.Close()) }()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
+}
+
+func (s *server) awaitReady(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %v", readyTimeout))
 	defer cancel()
 	client := newClient(1)
@@ -135,8 +191,8 @@ func (p *Process) awaitReady(ctx context.Context, url string) error {
 			return nil
 		}
 		select {
-		case err := <-p.done:
-			p.done <- err
+		case err := <-s.done:
+			s.done <- err
 			return fmt.Errorf("it ended: %w", errors.Join(err, errEnded))
 		default:
 		}
@@ -168,20 +224,30 @@ func (p *Process) FlushAll(ctx context.Context) error {
 // Disk returns the size of its data now.
 func (p *Process) Disk() (Disk, error) { return diskOf(p.Data) }
 
-// Stop ends the process.
+// Stop ends all its servers.
 func (p *Process) Stop() error {
-	defer p.log.Close()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop %s: %w", p.Name, err)
+	var errs []error
+	for _, s := range p.servers {
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
+		}
 	}
+	for _, s := range p.servers {
+		errs = append(errs, s.awaitEnd())
+	}
+	p.servers = nil
+	return errors.Join(errs...)
+}
+
+func (s *server) awaitEnd() error {
 	timer := time.NewTimer(stopTimeout)
 	defer timer.Stop()
 	select {
-	case <-p.done:
-		return nil
+	case <-s.done:
+		return s.log.Close()
 	case <-timer.C:
-		err := p.cmd.Process.Kill()
-		<-p.done
-		return fmt.Errorf("stop %s: it did not end within %v: %w", p.Name, stopTimeout, errors.Join(err, errEnded))
+		err := s.cmd.Process.Kill()
+		<-s.done
+		return fmt.Errorf("stop %s: it did not end within %v: %w", s.name, stopTimeout, errors.Join(err, errEnded, s.log.Close()))
 	}
 }

@@ -50,9 +50,12 @@ func startAll(ctx context.Context, peers Peers, w io.Writer) ([]*Process, error)
 		{"prometheus", peers.Prometheus, peers.StartPrometheus},
 		{"victoria-metrics", peers.VictoriaMetrics, peers.StartVictoriaMetrics},
 		{"count", peers.Count, peers.StartCount},
+		{"a cluster of count", peers.clusterBinary(), func(ctx context.Context) (*Process, error) {
+			return peers.StartCluster(ctx, peers.Nodes, peers.Replication)
+		}},
 	} {
 		if p.binary == "" {
-			fmt.Fprintf(w, "%s: no binary named, left out\n", p.name)
+			fmt.Fprintf(w, "%s: left out\n", p.name)
 			continue
 		}
 		process, err := p.start(ctx)
