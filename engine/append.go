@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -103,7 +104,11 @@ func (db *DB) commit(b *model.Batch, s *appendScratch) (ticket wal.Ticket, err e
 	for _, record := range s.records {
 		// The last ticket stands for all: the log is written in order, and nothing
 		// behind a write that failed.
-		if ticket, err = db.log.Append(record); err != nil {
+		ticket, err = db.log.Append(record)
+		if errors.Is(err, wal.ErrClosed) {
+			return wal.Ticket{}, ErrClosed
+		}
+		if err != nil {
 			return wal.Ticket{}, db.fail(fmt.Errorf("write the log: %w", err))
 		}
 	}
