@@ -75,7 +75,10 @@ func (p Peers) StartCluster(ctx context.Context, nodes, replication int) (*Proce
 		process.Name = fmt.Sprintf("count x %d, RF %d", nodes, replication)
 	}
 	for i, address := range addresses {
-		name := fmt.Sprintf("count-%d", i+1)
+		name := "count"
+		if nodes > 1 {
+			name = fmt.Sprintf("count-%d", i+1)
+		}
 		data := filepath.Join(p.Dir, name, "data")
 		cmd := exec.Command(p.Count, "serve") //nolint:gosec // the binary that the user names
 		cmd.Env = append(os.Environ(), "BIND_ADDRESS="+address, "DATA_DIR="+data, "ADMIN_API=true", "LOG_LEVEL=warn", fmt.Sprintf("NODE_ID=%d", i+1))
