@@ -10,6 +10,7 @@ import (
 	"github.com/count-db/count/engine/manifest"
 	"github.com/count-db/count/engine/registry"
 	"github.com/count-db/count/engine/wal"
+	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
 
@@ -106,17 +107,18 @@ func (r *CheckReport) log(fsys vfs.FS, dir string, state *manifest.State, reg *r
 	}
 	var b wal.DecodedBatch
 	undefined := 0
+	moved := map[model.Ref]bool{} // defined in the log for a series that has another reference
 	_, err = wal.Replay(fsys, path, from, func(rec []byte) error {
 		if len(rec) == 0 || rec[0] != wal.RecordBatch || wal.DecodeBatch(rec, &b) != nil {
 			return nil // wal.Check told of it
 		}
 		for _, def := range b.Series {
-			if _, err := reg.Define(def.Ref, def.Labels); err != nil {
-				r.fault("log", err)
-			}
+			ref, err := reg.Define(def.Ref, def.Labels)
+			r.fault("log", err)
+			moved[def.Ref] = err == nil && ref != def.Ref
 		}
 		for i := range b.Batch.Floats {
-			if !reg.Exists(b.Batch.Floats[i].Ref) {
+			if ref := b.Batch.Floats[i].Ref; !reg.Exists(ref) && !moved[ref] {
 				undefined++
 			}
 		}

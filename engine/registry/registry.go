@@ -159,6 +159,11 @@ func (r *Registry) Define(ref model.Ref, ls labels.Labels) (model.Ref, error) {
 	if ref == 0 || ref == ^model.Ref(0) {
 		return 0, fmt.Errorf("define series %s: reference %d is out of range", model.SeriesKey(ls), ref)
 	}
+	// Also one that is not used is never given to another series: the log goes on
+	// naming it.
+	r.mu.Lock()
+	r.next = max(r.next, ref+1)
+	r.mu.Unlock()
 	return r.define(ref, ls, stateLive)
 }
 
@@ -178,9 +183,7 @@ func (r *Registry) define(ref model.Ref, ls labels.Labels, state uint32) (model.
 		return 0, fmt.Errorf("define series %s: reference %d is %s already",
 			model.SeriesKey(ls), ref, model.SeriesKey(have.labels))
 	}
-	if ref >= r.next {
-		r.next = ref + 1
-	}
+	r.next = max(r.next, ref+1)
 	r.addLocked(s, ref, e, state)
 	return ref, nil
 }
