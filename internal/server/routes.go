@@ -8,30 +8,28 @@ import (
 // Handlers are the parts that the routes lead to. A nil one leaves its routes
 // out: they answer 404.
 type Handlers struct {
-	Insert         http.Handler // native writes
-	RemoteWrite    http.Handler // remote write 1.0 and 2.0
-	OTLP           http.Handler // OTLP metrics
-	Series         SeriesHandlers
-	API            http.Handler // Prometheus's HTTP API v1; sees paths below /api/v1
-	Metadata       http.Handler // /api/v1/metadata
-	Flush          http.Handler // administrative flush
-	Federate       http.Handler
-	Metrics        http.Handler
-	Version        http.Handler
-	Health         http.Handler // /health, for people and load balancers
-	Healthy        http.Handler
-	Ready          http.Handler
-	ClusterStatus  http.Handler
-	ClusterLeave   http.Handler
-	ClusterRemove  http.Handler
-	ClusterAbort   http.Handler
-	ClusterJoin    http.Handler // documented JSON form
-	ClusterGossip  http.Handler // documented JSON form
-	ClusterRepair  http.Handler
-	ClusterHistory http.Handler
-	Replicate      http.Handler // documented JSON form
-	Internal       http.Handler // node to node; sees paths below /internal/
-	UI             http.Handler // pages for people, below /ui/
+	Insert        http.Handler // native writes
+	RemoteWrite   http.Handler // remote write 1.0 and 2.0
+	OTLP          http.Handler // OTLP metrics
+	Series        SeriesHandlers
+	API           http.Handler // Prometheus's HTTP API v1; sees paths below /api/v1
+	Metadata      http.Handler // /api/v1/metadata
+	Flush         http.Handler // administrative flush
+	Federate      http.Handler
+	Metrics       http.Handler
+	Version       http.Handler
+	Health        http.Handler // /health, for people and load balancers
+	Healthy       http.Handler
+	Ready         http.Handler
+	ClusterStatus http.Handler
+	ClusterLeave  http.Handler
+	ClusterRemove http.Handler
+	ClusterAbort  http.Handler
+	ClusterJoin   http.Handler // documented JSON form
+	ClusterGossip http.Handler // documented JSON form
+	Replicate     http.Handler // documented JSON form
+	Internal      http.Handler // node to node; sees paths below /internal/
+	UI            http.Handler // pages for people, below /ui/
 }
 
 // SeriesHandlers are the native REST queries.
@@ -82,11 +80,9 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/api/v1/receive", methods: "POST", handler: h.RemoteWrite, class: write},
 		{path: "/api/v1/otlp/v1/metrics", methods: "POST", handler: h.OTLP, class: write},
 		{path: "/otlp/v1/metrics", methods: "POST", handler: h.OTLP, class: write},
-		{path: "/api/v1/metadata", methods: "GET", handler: h.Metadata},
+		{path: "/api/v1/metadata", methods: "GET", handler: h.Metadata}, // before the API's own routes
 
 		{path: "/cluster/status", methods: "GET", handler: h.ClusterStatus},
-		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
-		{path: "/cluster/history", methods: "GET", handler: h.ClusterHistory},
 		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
 		{path: "/cluster/remove", methods: "POST", handler: h.ClusterRemove, class: stream},
 		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
