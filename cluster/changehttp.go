@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 
@@ -40,6 +42,44 @@ func (c *Cluster) RemoveHandler() http.Handler {
 // ring that was under way is taken back.
 func (c *Cluster) AbortHandler() http.Handler {
 	return c.changeHandler("taken back", func(ctx context.Context, _ *http.Request) error { return c.AbortChange(ctx) })
+}
+
+// RepairHandler takes /cluster/repair: GET says where the slow cycle of
+// comparisons stands; POST compares a range of time (start and end in ms, both
+// optional) with all members now and makes them equal, with dry_run=true it only
+// says what differs.
+func (c *Cluster) RepairHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			writeJSON(w, http.StatusOK, c.RepairStatus())
+			return
+		}
+		mint, errStart := timeParam(r, "start", 0)
+		maxt, errEnd := timeParam(r, "end", math.MaxInt64)
+		dry, errDry := strconv.ParseBool(cmp.Or(r.FormValue("dry_run"), "false"))
+		if err := errors.Join(errStart, errEnd, errDry); err != nil {
+			writeError(w, http.StatusBadRequest, err)
+			return
+		}
+		out, err := c.Repair(r.Context(), mint, maxt, dry)
+		if err != nil {
+			writeError(w, changeCode(err), err)
+			return
+		}
+		writeJSON(w, http.StatusOK, map[string]any{"node_id": c.opts.Node, "dry_run": dry, "with": out})
+	})
+}
+
+func timeParam(r *http.Request, name string, otherwise int64) (int64, error) {
+	text := r.FormValue(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	t, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || t < 0 {
+		return 0, fmt.Errorf("parameter %s must be a time in ms", name)
+	}
+	return t, nil
 }
 
 var errBadRequest = errors.New("bad request")

@@ -54,10 +54,11 @@ type Cluster struct {
 	back     map[ring.NodeID]chan struct{}   // guarded by mu; capacity 1: the node is back, bring it up to date
 	core     *agree.Core                     // guarded by mu; this node's part in deciding the next ring
 
-	refill   refillState
-	changing *changing
-	repairs  chan repair
-	changes  *changes
+	refill    refillState
+	changing  *changing
+	verifying *verifying
+	repairs   chan repair
+	changes   *changes
 
 	digestCache digestCache
 
@@ -96,7 +97,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
-		changing: newChanging(), lingering: map[*write]struct{}{}, changes: newChanges(), repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
 	c.stats = newStats(o.Metrics, c)
@@ -174,6 +175,7 @@ func (c *Cluster) Start() error {
 	c.wg.Go(c.compare)
 	c.wg.Go(c.refillWhenNeeded)
 	c.wg.Go(c.watchRing)
+	c.wg.Go(c.verify)
 	return nil
 }
 

@@ -169,7 +169,8 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	budget := rebalance.NewThrottle(float64(c.opts.CopyRate))
 	v := c.newByVersion()
 	flush := func() error {
-		n, batches := v.samples, v.take()
+		n := v.samples
+		batches := v.take()
 		err := c.storeAll(c.ctx, batches)
 		for _, b := range batches {
 			c.putBatch(b)

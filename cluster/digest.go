@@ -112,13 +112,23 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, due bool) {
 // compareWith sends the member what it misses of what both own. The member finds
 // what this node misses by its own comparison.
 func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64, before model.Version) (sent int, err error) {
-	theirs, err := c.digestsOf(ctx, t, id, mint, maxt, before)
-	if err != nil {
+	differ, err := c.differing(ctx, t, id, digestAsk{t.ring.Number(), mint, maxt, before})
+	if err != nil || len(differ) == 0 {
 		return 0, err
 	}
-	mine, err := c.digestsHere(ctx, t, digestAsk{t.ring.Number(), mint, maxt, before})
+	return c.sendDiffering(ctx, t, id, differ, before)
+}
+
+// differing returns what this node holds and the member, which owns it, has not
+// or has otherwise: ascending by slice.
+func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]digestKey, error) {
+	theirs, err := c.digestsOf(ctx, t, id, a.mint, a.maxt, a.before)
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	mine, err := c.digestsHere(ctx, t, a)
+	if err != nil {
+		return nil, err
 	}
 	var differ []digestKey
 	for k, d := range mine {
@@ -126,11 +136,13 @@ func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, 
 			differ = append(differ, k)
 		}
 	}
-	if len(differ) == 0 {
-		return 0, nil
-	}
-	c.stats.divergent.Add(float64(len(differ)))
 	slices.SortFunc(differ, func(a, b digestKey) int { return int(a.slice - b.slice) })
+	return differ, nil
+}
+
+// sendDiffering sends the member what it misses of the differing slices.
+func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID, differ []digestKey, before model.Version) (sent int, err error) {
+	c.stats.divergent.Add(float64(len(differ)))
 	for i := 0; i < len(differ); {
 		lists := map[int]bool{}
 		slice := differ[i].slice
@@ -189,7 +201,8 @@ func (c *Cluster) sendDifference(ctx context.Context, t *topology, id ring.NodeI
 	if err != nil || v.samples == 0 {
 		return 0, err
 	}
-	n, batches := v.samples, v.take()
+	n := v.samples
+	batches := v.take()
 	err = c.sendAll(ctx, id, batches)
 	for _, b := range batches {
 		c.putBatch(b)

@@ -40,6 +40,9 @@ type Options struct {
 	// DigestInterval is the time between two comparisons with the others.
 	// Default: 1m.
 	DigestInterval time.Duration
+	// VerifyShare is the share of one core that comparing everything again and
+	// again may take. Default: 0.01.
+	VerifyShare float64
 	// CopyRate bounds the bytes a second that a change of the ring copies to this
 	// node. Default: 64 MiB.
 	CopyRate int64
@@ -86,6 +89,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Grace, 50*time.Millisecond)
 	setDefault(&o.StandInAfter, 400*time.Millisecond)
 	setDefault(&o.DigestInterval, time.Minute)
+	setDefault(&o.VerifyShare, 0.01)
 	setDefault(&o.CopyRate, 64<<20)
 	setDefault(&o.MaxSamples, 50_000_000)
 	setDefault(&o.MaxHints, 4<<30)

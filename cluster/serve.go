@@ -30,6 +30,7 @@ const (
 	opWish        transport.Op = 12 // begin a change of the ring
 	opReport      transport.Op = 13 // the node's part in a change of the ring
 	opTakeRing    transport.Op = 14 // a ring that is newer than the node's
+	opCompare     transport.Op = 17 // compare with the asker and send it what it misses
 	opFrontier    transport.Op = 15 // the numbers of what the node has stored (C7)
 	opUnite       transport.Op = 16 // the caller knows that the node holds all that the caller holds
 )
@@ -155,6 +156,8 @@ func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, p
 		return c.serveWish(ctx, payload)
 	case opReport:
 		return c.serveReport(w)
+	case opCompare:
+		return c.serveCompare(ctx, from, &d, w)
 	case opTakeRing:
 		return c.serveTakeRing(payload)
 	case opRing:

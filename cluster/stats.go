@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/count-db/count/cluster/membership"
@@ -57,6 +59,9 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 			return float64(t.ring.Number())
 		}
 		return 0
+	})
+	gauge("oldest_unverified_seconds", "Time since the range of time that waits longest was compared with another member.", func() float64 {
+		return c.verifying.oldest(time.Now()).Seconds()
 	})
 	gauge("refilling", "1 while this node merges back what it lost.", func() float64 {
 		if c.refill.running() {
