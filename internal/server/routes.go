@@ -12,7 +12,7 @@ type Handlers struct {
 	RemoteWrite   http.Handler // remote write 1.0 and 2.0
 	OTLP          http.Handler // OTLP metrics
 	Series        SeriesHandlers
-	API           http.Handler // Prometheus's HTTP API v1; sees paths below /api/v1
+	API           http.Handler // Prometheus's HTTP API v1; sees whole paths
 	Metadata      http.Handler // /api/v1/metadata
 	Flush         http.Handler // administrative flush
 	Federate      http.Handler
@@ -28,7 +28,7 @@ type Handlers struct {
 	ClusterJoin   http.Handler // documented JSON form
 	ClusterGossip http.Handler // documented JSON form
 	Replicate     http.Handler // documented JSON form
-	Internal      http.Handler // node to node; sees paths below /internal/
+	Internal      http.Handler // node to node, below /internal/
 	UI            http.Handler // pages for people, below /ui/
 }
 
@@ -80,7 +80,7 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/api/v1/receive", methods: "POST", handler: h.RemoteWrite, class: write},
 		{path: "/api/v1/otlp/v1/metrics", methods: "POST", handler: h.OTLP, class: write},
 		{path: "/otlp/v1/metrics", methods: "POST", handler: h.OTLP, class: write},
-		{path: "/api/v1/metadata", methods: "GET", handler: h.Metadata}, // before the API's own routes
+		{path: "/api/v1/metadata", methods: "GET", handler: h.Metadata},
 
 		{path: "/cluster/status", methods: "GET", handler: h.ClusterStatus},
 		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
