@@ -265,3 +265,41 @@ func BenchmarkSelect(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(series), "ns/series")
 	b.ReportMetric(float64(selecting.Nanoseconds())/float64(b.N)/float64(series), "ns/series-select")
 }
+
+// BenchmarkReplay opens a directory of which everything is in the log: an hour
+// of COUNT_BENCH_TARGETS targets (default 20).
+func BenchmarkReplay(b *testing.B) {
+	targets, scrapes := 20, 240
+	if _, err := fmt.Sscan(os.Getenv("COUNT_BENCH_TARGETS"), &targets); err != nil {
+		targets = 20
+	}
+	opts := testOptions(newTestClock())
+	opts.Sync = SyncNever
+	dir := b.TempDir() + "/data"
+	db := mustOpen(b, vfs.OS(), opts, dir)
+	set := newSetA(b, db, targets, scrapes, testStart)
+	var batch model.Batch
+	for i := range scrapes {
+		set.append(b, db, &batch, i)
+	}
+	if err := db.abandon(); err != nil {
+		b.Fatal(err)
+	}
+	var spent time.Duration
+	for b.Loop() {
+		start := cpuTime()
+		again := mustOpen(b, vfs.OS(), opts, dir)
+		spent += cpuTime() - start
+		b.StopTimer()
+		if n := again.Stats().Replay.Samples; n != uint64(targets*seriesPerTarget*scrapes) {
+			b.Fatalf("replayed %d samples", n)
+		}
+		if err := again.abandon(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	samples := float64(b.N * targets * seriesPerTarget * scrapes)
+	b.ReportMetric(float64(spent.Nanoseconds())/samples, "CPU-ns/sample")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/samples, "ns/sample")
+}
