@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -19,6 +20,7 @@ func clusterVerb() verb {
   count cluster leave [--server URL]
   count cluster remove NODE [--server URL]
   count cluster abort [--server URL]
+  count cluster repair [--server URL] [--start MS] [--end MS] [--dry-run]
 
 status prints the ring and every node as the asked node sees them.
 leave drains the asked node and ends its membership: the command returns when
@@ -26,9 +28,13 @@ that is done, and the process may be stopped then.
 remove takes a dead node out of the ring; others copy what it held from those
 that have it. status shows how far they are.
 abort takes the change of the ring that is under way back.
+repair compares the asked node with all others now and makes them equal; with
+--dry-run it only says how much differs. It happens by itself all the time, too.
 
   --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
   --json         print the answer as it came
+  --start, --end range of time to repair, in ms; default everything
+  --dry-run      change nothing
 `,
 		run: runCluster,
 	}
@@ -68,6 +74,10 @@ type clusterStatus struct {
 func runCluster(ctx context.Context, c call) error {
 	fs, server := newFlags(c, "cluster")
 	raw := fs.Bool("json", false, "")
+	var repair repairFlags
+	fs.Int64Var(&repair.start, "start", 0, "")
+	fs.Int64Var(&repair.end, "end", math.MaxInt64, "")
+	fs.BoolVar(&repair.dry, "dry-run", false, "")
 	args, err := parse(fs, c.args)
 	if err != nil {
 		return err
@@ -78,10 +88,12 @@ func runCluster(ctx context.Context, c call) error {
 	}
 	switch {
 	case len(args) == 1 && args[0] == "status":
+	case len(args) == 1 && args[0] == "repair":
+		return repairCluster(ctx, c, node, repair, *raw)
 	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && args[0] == "remove":
 		return changeCluster(ctx, c, node, args)
 	default:
-		return &usageError{errors.New(`say what to do: "status", "leave", "remove NODE" or "abort"`)}
+		return &usageError{errors.New(`say what to do: "status", "leave", "remove NODE", "abort" or "repair"`)}
 	}
 	answer, err := node.do(ctx, "GET", "/cluster/status", "", nil)
 	if err != nil {
@@ -123,6 +135,42 @@ func changeCluster(ctx context.Context, c call, node *client, args []string) err
 	}
 	_, err = fmt.Fprintf(c.stdout, "node %d: %s, ring %d\n", done.NodeID, done.Status, done.Ring)
 	return err
+}
+
+type repairFlags struct {
+	start, end int64 // ms
+	dry        bool
+}
+
+// repairCluster has a node compare with all others.
+func repairCluster(ctx context.Context, c call, node *client, f repairFlags, raw bool) error {
+	answer, err := node.patiently(ctx, "POST", fmt.Sprintf("/cluster/repair?start=%d&end=%d&dry_run=%v", f.start, f.end, f.dry), "", nil)
+	if err != nil {
+		return err
+	}
+	if raw {
+		_, err := fmt.Fprint(c.stdout, string(answer))
+		return err
+	}
+	var done struct {
+		NodeID uint64 `json:"node_id"`
+		With   []struct {
+			NodeID  uint64 `json:"node_id"`
+			Differ  int    `json:"differing_slices"`
+			Sent    int    `json:"sent_samples"`
+			Fetched int    `json:"fetched_samples"`
+			Error   string `json:"error"`
+		} `json:"with"`
+	}
+	if err := json.Unmarshal(answer, &done); err != nil {
+		return fmt.Errorf("the answer is not what the API promises: %w", err)
+	}
+	table := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(table, "NODE %d WITH\tDIFFERING SLICES\tSENT\tFETCHED\tERROR\n", done.NodeID)
+	for _, w := range done.With {
+		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%s\n", w.NodeID, w.Differ, w.Sent, w.Fetched, w.Error)
+	}
+	return table.Flush()
 }
 
 func printCluster(c call, s *clusterStatus) error {

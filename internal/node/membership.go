@@ -99,6 +99,8 @@ func clusterNotReady(c *cluster.Cluster) string {
 		return h.Problems[0]
 	case !h.Founded:
 		return cluster.ErrNotFounded.Error()
+	case h.Left:
+		return "the node has left the cluster"
 	case h.Joining:
 		return "the node is joining the cluster"
 	case !h.Settled:

@@ -25,6 +25,7 @@ type Handlers struct {
 	ClusterLeave  http.Handler
 	ClusterRemove http.Handler
 	ClusterAbort  http.Handler
+	ClusterRepair http.Handler
 	ClusterJoin   http.Handler // documented JSON form
 	ClusterGossip http.Handler // documented JSON form
 	Replicate     http.Handler // documented JSON form
@@ -86,6 +87,7 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
 		{path: "/cluster/remove", methods: "POST", handler: h.ClusterRemove, class: stream},
 		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
+		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
 		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
 		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
