@@ -82,6 +82,10 @@ func (db *DB) evict(v *view) {
 	flushes := db.counters.flushes.Load()
 	if db.coldMarked && flushes > db.coldSince {
 		db.coldMarked = false
+		if db.opts.Versions {
+			// What the series have seen goes with them (V2).
+			db.registry.RaiseVersionFloor(db.clock.Last())
+		}
 		if n := db.registry.RemoveCold(keep); n > 0 {
 			level.Debug(db.opts.Logger).Log("msg", "forgot series that only sealed days hold", "series", n)
 		}
