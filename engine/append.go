@@ -81,6 +81,9 @@ func (db *DB) appendEpoch(b *model.Batch, opts AppendOptions, s *appendScratch) 
 	given := b.Metadata
 	b.Metadata = db.metadata.fresh(given)
 	defer func() { b.Metadata = given }()
+	if b.Samples() == 0 && len(b.Exemplars) == 0 && len(b.Metadata) == 0 {
+		return result, wal.Ticket{}, nil // metadata that is known: senders repeat it
+	}
 
 	s.defs = s.defs[:0]
 	for _, ref := range s.unlogged {

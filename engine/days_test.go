@@ -172,6 +172,21 @@ func TestSnapshotIsADataDirectory(t *testing.T) {
 	}
 }
 
+// Metadata that senders repeat costs no log.
+func TestRepeatedMetadataIsNotLogged(t *testing.T) {
+	db := mustOpen(t, vfs.NewMem(), testOptions(newTestClock()))
+	b := model.Batch{Metadata: []model.Metadata{{Family: "a"}}}
+	for range 3 {
+		if _, err := db.Append(context.Background(), &b, AppendOptions{}); err != nil || len(b.Metadata) != 1 {
+			t.Fatalf("%v, %v", b.Metadata, err)
+		}
+	}
+	if n := db.log.Stats().Records; n != 1 {
+		t.Fatalf("%d log records", n)
+	}
+	mustClose(t, db)
+}
+
 // 200,000 samples over half a year cost few files and little time.
 func TestSamplesOfHalfAYear(t *testing.T) {
 	fsys, clock := vfs.NewMem(), newTestClock()
