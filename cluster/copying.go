@@ -206,7 +206,7 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 }
 
 // copyBatch is how many samples are stored together.
-const copyBatch = 50_000
+const copyBatch = 400_000
 
 // rest waits, unless the node stops.
 func (c *Cluster) rest(d time.Duration) error {
