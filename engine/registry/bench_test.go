@@ -145,3 +145,21 @@ func BenchmarkSelect(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEvict forgets a tenth of the series.
+func BenchmarkEvict(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		r := New(Options{})
+		filled(b, r, benchSeries)
+		r.MarkLogged(r.Select())
+		keep := func(ref model.Ref) bool { return ref%10 != 0 }
+		b.StartTimer()
+		if n := r.MarkCold(keep); n != benchSeries/10 {
+			b.Fatal(n)
+		}
+		if n := r.RemoveCold(keep); n != benchSeries/10 {
+			b.Fatal(n)
+		}
+	}
+}

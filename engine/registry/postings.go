@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -68,10 +69,14 @@ func addRef(list []model.Ref, ref model.Ref) []model.Ref {
 
 // remove takes evicted series out of all lists.
 func (p *postings) remove(gone map[model.Ref]*entry) {
+	set := make(refSet, slices.Max(slices.Collect(maps.Keys(gone)))/64+1)
+	for ref := range gone {
+		set[ref/64] |= 1 << (ref % 64)
+	}
 	without := func(list []model.Ref) []model.Ref {
 		out := make([]model.Ref, 0, len(list))
 		for _, ref := range list {
-			if gone[ref] == nil {
+			if !set.has(ref) {
 				out = append(out, ref)
 			}
 		}
