@@ -143,6 +143,9 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 	if err == nil {
 		err = r.setDamagedAside()
 	}
+	if err == nil {
+		err = db.registry.Persist() // the new file may name series that were forgotten
+	}
 	if err != nil {
 		return err
 	}

@@ -172,6 +172,59 @@ func TestSnapshotIsADataDirectory(t *testing.T) {
 	}
 }
 
+// The bounds of the plan hold for real files: after a day and a half of flushes
+// each 300 s a query of one series over an hour opens few of them, and little
+// was written more than once.
+func TestFilesAfterADayOfFlushes(t *testing.T) {
+	clock := newTestClock()
+	db := mustOpen(t, vfs.NewMem(), testOptions(clock))
+	var b model.Batch
+	most := 0
+	for round := range int64(36 * 12) {
+		b.Reset()
+		for i := range 20 {
+			ref, err := db.Intern(series(fmt.Sprintf(`m{i="%d"}`, i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range int64(20) {
+				ts := testStart + round*300_000 + k*15_000
+				b.Floats = append(b.Floats, model.FloatSample{Ref: ref, T: ts, V: float64(ts/1000%977) * float64(i)})
+			}
+		}
+		if _, err := db.Append(context.Background(), &b, AppendOptions{Fresh: true}); err != nil {
+			t.Fatal(err)
+		}
+		clock.advance(5 * time.Minute)
+		if err := db.flushBuffer(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Maintain(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		now, touched := clock.now.UnixMilli(), 0
+		for _, f := range db.views.current.files {
+			if f.overlaps(now-hourMillis, now) {
+				touched++
+			}
+		}
+		most = max(most, touched)
+	}
+	s := db.Stats()
+	written := s.FlushedBytes + s.MergedBytes + s.SealedBytes
+	for _, f := range db.views.current.files {
+		if f.day != nil {
+			written += uint64(f.Bytes)
+		}
+	}
+	amplification := float64(written) / float64(s.FlushedBytes)
+	t.Logf("at most %d files touched; write amplification %.2f; %d wide, %d sealed, %d day files", most, amplification, s.WideFiles, s.SealedFiles, s.DayFiles)
+	if most > 12 || amplification > 4 || s.WideFiles > 32 || s.DayFiles != 1 {
+		t.Errorf("%d files touched, write amplification %.2f, %+v", most, amplification, s)
+	}
+	mustClose(t, db)
+}
+
 // Metadata that senders repeat costs no log.
 func TestRepeatedMetadataIsNotLogged(t *testing.T) {
 	db := mustOpen(t, vfs.NewMem(), testOptions(newTestClock()))
