@@ -188,7 +188,7 @@ func checkOverlap(t *testing.T, l *ring.List) {
 	for a := uint8(0); a <= all; a++ {
 		old := bits.OnesCount8(a&c.before) >= c.wOld
 		dual := old && bits.OnesCount8(a&c.after) >= c.wNew
-		has := func(id ring.NodeID) bool { return a&(1<<(slices.Index(order(l), id))) != 0 }
+		has := func(id ring.NodeID) bool { return a&(1<<slices.Index(order(l), id)) != 0 }
 		if l.Complete(has) != dual {
 			t.Fatalf("%+v: Complete(%b) is not W of both", l, a)
 		}

@@ -24,7 +24,8 @@ func sampleBatch() *count.Batch {
 	return &count.Batch{
 		Version: 1 << 60,
 		Floats: []count.FloatSample{
-			{T: 1700000000000, V: 1.5, Ref: 7}, {T: 1700000000000, V: math.Inf(-1), Ref: 8},
+			{T: 1700000000000, V: 1.5, Ref: 7},
+			{T: 1700000000000, V: math.Inf(-1), Ref: 8},
 			{T: 1700000015000, V: math.Float64frombits(0x7ff0000000000002), Ref: 3},
 		},
 		STs: []int64{0, 1700000000000, 1700000020000},

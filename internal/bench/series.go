@@ -89,8 +89,14 @@ func (b *builder) cpus() {
 		name               string
 		mean, spread, idle float64
 	}{
-		{"idle", 1380, 20, 0}, {"user", 80, 14, 0}, {"system", 30, 7, 0}, {"iowait", 1, 1, 0.7},
-		{"softirq", 1, 0.7, 0.5}, {"irq", 0, 0, 1}, {"nice", 0, 0, 1}, {"steal", 0, 0, 1},
+		{"idle", 1380, 20, 0},
+		{"user", 80, 14, 0},
+		{"system", 30, 7, 0},
+		{"iowait", 1, 1, 0.7},
+		{"softirq", 1, 0.7, 0.5},
+		{"irq", 0, 0, 1},
+		{"nice", 0, 0, 1},
+		{"steal", 0, 0, 1},
 	}
 	for cpu := range 8 {
 		for _, m := range modes {
