@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -77,6 +78,7 @@ func (m *middleware) wrap(row route, next http.Handler) http.Handler {
 		defer m.account(row, r, rec, start)
 		m.setDeadline(w, limit, start)
 		if r.Body != nil && row.class != stream {
+			defer m.drain(rec, r, r.Body)
 			if r.ContentLength > m.maxBody {
 				WriteError(rec, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request body has %d bytes, more than %d (MAX_BODY_SIZE)", r.ContentLength, m.maxBody))
 				return
@@ -101,6 +103,22 @@ func (m *middleware) setDeadline(w http.ResponseWriter, limit time.Duration, now
 		if err != nil && !errors.Is(err, http.ErrNotSupported) {
 			level.Debug(m.logger).Log("msg", "cannot bound a connection", "err", err)
 		}
+	}
+}
+
+// drainFactor times the largest body is read and thrown away of one that is
+// larger.
+const drainFactor = 8
+
+// drain reads the rest of a body that was too large before its answer is sent:
+// most clients look for the answer only when they have sent all, and would meet
+// a connection that was reset instead.
+func (m *middleware) drain(w *recorder, r *http.Request, body io.Reader) {
+	if w.code != http.StatusRequestEntityTooLarge || r.Header.Get("Expect") != "" {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, body, drainFactor*m.maxBody); err != nil && !errors.Is(err, io.EOF) {
+		level.Debug(m.logger).Log("msg", "cannot read the rest of a body that is too large", "err", err)
 	}
 }
 

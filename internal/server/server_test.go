@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -158,6 +160,38 @@ func TestBodyLimit(t *testing.T) {
 	}
 	if w := get(t, h, "POST", "/insert", strings.NewReader("0123456789x")); w.Code != 413 {
 		t.Errorf("eleven bytes: %d", w.Code)
+	}
+}
+
+// A client that sends a body without looking at the connection meanwhile, as
+// most do, gets the answer and no reset.
+func TestTooLargeBodyIsAnswered(t *testing.T) {
+	srv := httptest.NewServer(newServer(t, Handlers{Insert: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			WriteError(w, http.StatusRequestEntityTooLarge, err.Error())
+		}
+	})}, Options{MaxBodySize: 4 << 20}))
+	defer srv.Close()
+	const size = 16 << 20
+	for name, head := range map[string]string{"of known length": fmt.Sprintf("Content-Length: %d", size), "chunked": "Transfer-Encoding: chunked"} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, size)
+		request := append([]byte("POST /insert HTTP/1.1\r\nHost: x\r\n"+head+"\r\n\r\n"), body...)
+		if name == "chunked" {
+			request = append([]byte("POST /insert HTTP/1.1\r\nHost: x\r\n"+head+"\r\n\r\n"+fmt.Sprintf("%x\r\n", size)), body...)
+			request = append(request, "\r\n0\r\n\r\n"...)
+		}
+		if _, err := conn.Write(request); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %v %v", name, resp, err)
+		}
+		_ = conn.Close()
 	}
 }
 
