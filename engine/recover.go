@@ -145,16 +145,21 @@ func (db *DB) openRegistry() error {
 	return nil
 }
 
-// The log is cut in whole segments, so they are a part of what it may hold.
+// The log is cut in whole segments, so they are a part of what it may hold; and
+// they are small, because the current one and a spare are there also when a
+// flush has just emptied the log.
 const (
 	segmentsPerLog = 8
 	minSegment     = 64 << 10 // bytes
+	maxSegment     = 2 << 20
+	spareSegments  = 1
 )
 
 func (db *DB) logOptions() wal.Options {
 	return wal.Options{
 		Sync: wal.SyncPolicy(db.opts.Sync), Interval: db.opts.SyncInterval,
-		SegmentBytes: max(minSegment, db.opts.LogBytes/segmentsPerLog),
+		SegmentBytes: min(max(minSegment, db.opts.LogBytes/segmentsPerLog), maxSegment),
+		Spares:       spareSegments,
 		From:         wal.Position(db.manifest.State().LogFrom),
 	}
 }
