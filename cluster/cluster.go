@@ -212,10 +212,7 @@ func (c *Cluster) doubtful(p *transport.Peer) bool {
 	return !connected || silence >= c.opts.StandInAfter
 }
 
-func (c *Cluster) whyDoubtful(p *transport.Peer) error {
-	if silence, connected := p.Silence(); connected {
-		return fmt.Errorf("silent for %s", silence.Round(time.Millisecond))
-	}
+func whyUnreachable(p *transport.Peer) error {
 	if err := p.Err(); err != nil {
 		return fmt.Errorf("%w: %w", transport.ErrUnreachable, err)
 	}

@@ -74,6 +74,10 @@ type Set struct {
 	done       bool
 }
 
+// hintLookback is how far before a query's first histogram the one before it is
+// looked for, ms: as far as readers do.
+const hintLookback = 5 * 60 * 1000
+
 // Select asks all members for the series that match and have samples in [mint,
 // maxt] (ms, inclusive). It returns at once. The set must be closed.
 func (c *Cluster) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (*Set, error) {
@@ -81,7 +85,7 @@ func (c *Cluster) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if err != nil {
 		return nil, err
 	}
-	q := selectRequest{ring: t.ring.Number(), mint: mint, maxt: maxt, matchers: ms}
+	q := selectRequest{ring: t.ring.Number(), mint: mint, maxt: maxt, matchers: ms, lookback: hintLookback}
 	s, err := c.open(ctx, newAnswers(t, quorum.LevelFrom(ctx)), memberIDs(t), q)
 	if s != nil {
 		s.repairing = true
@@ -354,9 +358,10 @@ type source struct {
 	ended      bool
 	err        error
 
-	here  Selection // of this node's own source
-	next  int
-	asked selectRequest
+	here    Selection // of this node's own source
+	next    int
+	asked   selectRequest
+	scratch model.Columns
 }
 
 // ready says whether nothing is waited for: there is a series, or none will
@@ -413,7 +418,7 @@ func (s *source) pollHere() {
 		return
 	}
 	h := &seriesCopy{labels: s.here.Labels(s.next)}
-	if err := s.here.Read(s.next, s.asked.mint, s.asked.maxt, &h.cols); err != nil {
+	if err := s.asked.read(s.here, s.next, &h.cols, &s.scratch); err != nil {
 		s.err = err
 		return
 	}

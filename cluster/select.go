@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -23,6 +24,7 @@ type selectRequest struct {
 	ring       uint64 // that the asker goes by
 	mint, maxt int64
 	holder     ring.NodeID // only series that it is a candidate of; 0 = all
+	lookback   int64       // ms before mint in which the sample before a histogram is looked for; 0 = it is not
 	copying    bool        // of these, only what it copies in a change of the ring
 	matchers   []*labels.Matcher
 }
@@ -37,11 +39,32 @@ func (q *selectRequest) append(dst []byte) []byte {
 	dst = wire.AppendVarint(dst, q.mint)
 	dst = wire.AppendVarint(dst, q.maxt)
 	dst = wire.AppendUvarint(dst, uint64(q.holder))
+	dst = wire.AppendUvarint(dst, uint64(q.lookback))
 	return transport.AppendMatchers(dst, q.matchers)
 }
 
 func decodeSelect(d *wire.Decoder) selectRequest {
-	return selectRequest{ring: d.Uvarint(), copying: d.Uvarint() == 1, mint: d.Varint(), maxt: d.Varint(), holder: ring.NodeID(d.Uvarint()), matchers: transport.DecodeMatchers(d)}
+	return selectRequest{ring: d.Uvarint(), copying: d.Uvarint() == 1, mint: d.Varint(), maxt: d.Varint(), holder: ring.NodeID(d.Uvarint()), lookback: int64(d.Uint32Varint()), matchers: transport.DecodeMatchers(d)}
+}
+
+// read fills cols with the samples of series i, and puts before the first
+// histogram the sample that lies before it: it tells whether that one is a counter
+// reset. scratch is for that sample.
+func (q *selectRequest) read(sel Selection, i int, cols, scratch *model.Columns) error {
+	if err := sel.Read(i, q.mint, q.maxt, cols); err != nil || q.lookback == 0 || len(cols.Hist) == 0 {
+		return err
+	}
+	if len(cols.T) > 0 && cols.T[0] < cols.Hist[0].T {
+		return nil // the float before it is there
+	}
+	if err := sel.Read(i, q.mint-q.lookback, q.mint-1, scratch); err != nil {
+		return err
+	}
+	n, h := len(scratch.T), len(scratch.Hist)
+	if h > 0 && (n == 0 || scratch.T[n-1] < scratch.Hist[h-1].T) {
+		cols.Hist = slices.Insert(cols.Hist, 0, scratch.Hist[h-1])
+	}
+	return nil
 }
 
 // selectHead opens an answer.
@@ -76,13 +99,13 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 		return err
 	}
 	buf = buf[:0]
-	var cols model.Columns
+	var cols, scratch model.Columns
 	for i := range sel.Len() {
 		ls := sel.Labels(i)
 		if q.holder != 0 && !q.wants(t, ls) {
 			continue
 		}
-		if err := sel.Read(i, q.mint, q.maxt, &cols); err != nil {
+		if err := q.read(sel, i, &cols, &scratch); err != nil {
 			return fmt.Errorf("read series %s: %w", ls, err)
 		}
 		if cols.Len() == 0 {

@@ -230,8 +230,10 @@ func (w *write) send(ctx context.Context, id ring.NodeID, owner bool) {
 		w.fail(id, transport.ErrUnreachable)
 		return
 	}
-	if owner && w.c.doubtful(p) {
-		w.fail(id, w.c.whyDoubtful(p))
+	// One that is only silent is asked all the same: it may be the coordinator
+	// that was, and what the silent one takes later it need not be owed.
+	if owner && !p.Connected() {
+		w.fail(id, whyUnreachable(p))
 		return
 	}
 	a := &transport.Append{Fresh: true, Ring: w.t.ring.Number()}

@@ -89,3 +89,7 @@ func (l clusterLocal) Metadata(family string, limit int) []model.Metadata {
 func compareHistograms(a, b *model.HistogramPoint) int {
 	return version.Compare(version.OfHistogram(a), version.OfHistogram(b))
 }
+
+// ClusterLocal returns the storage as a cluster needs it: for tests that put
+// nodes together by themselves.
+func ClusterLocal(db *engine.DB) cluster.Local { return clusterLocal{db} }

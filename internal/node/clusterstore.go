@@ -8,6 +8,7 @@ import (
 
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/cluster/quorum"
+	"github.com/count-db/count/engine"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/promql"
 )
@@ -114,4 +115,10 @@ func (a *clusterAdmin) Metadata(ctx context.Context, family string, limit int) (
 		return nil, fmt.Errorf("ask the cluster for metadata: %w", err)
 	}
 	return all, nil
+}
+
+// ClusterStore returns the whole cluster's data, by the node whose storage db
+// is: for tests that put nodes together by themselves.
+func ClusterStore(c *cluster.Cluster, db *engine.DB) promql.Store {
+	return &clusterStore{c, &localStore{db: db}}
 }
