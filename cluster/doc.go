@@ -17,6 +17,10 @@
 // merged by V1, tombstones applied (V3), and what a copy missed is sent to it
 // (readrepair.go).
 //
+// One copy is enough when it is provably complete (C7, complete.go): batches are
+// numbered, nodes keep the numbers of what they stored, and an owner of
+// everything whose numbers contain those of W-1 others answers alone.
+//
 // The minority rule (C4): without more than half of the ring's members in sight
 // writes are refused at once and reads are marked.
 //
