@@ -31,7 +31,8 @@ type Options struct {
 	Logger log.Logger
 
 	// Versions keeps the version of every sample (a node of a cluster). When
-	// false the order of arrival is the version.
+	// false the order of arrival is the version, unless the directory was opened
+	// with versions before: DB.Versioned tells.
 	Versions bool
 
 	// Sync is the policy of the log. Default: SyncAlways.

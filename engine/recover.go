@@ -97,6 +97,9 @@ func (db *DB) open() error {
 	if first.files, err = db.openFiles(); err != nil {
 		return err
 	}
+	if err := db.keepVersions(); err != nil {
+		return err
+	}
 	db.startClock(first)
 	db.active = db.newBuffer()
 	first.active = db.active

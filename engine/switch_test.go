@@ -51,3 +51,37 @@ func TestVersionsOverOlderData(t *testing.T) {
 	wantDump(t, db, want...)
 	mustClose(t, db)
 }
+
+// A directory that has versions keeps them, whatever it is opened as: a delete
+// that came with a version says nothing about the order of arrival.
+func TestVersionsStay(t *testing.T) {
+	for _, flushed := range []bool{true, false} {
+		fsys, opts := vfs.NewMem(), testOptions(newTestClock())
+		opts.Versions = true
+		db := mustOpen(t, fsys, opts)
+		ref, err := db.Intern(series("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := model.Batch{Version: db.Clock().Now(), Floats: []model.FloatSample{{Ref: ref, T: testStart, V: 1}, {Ref: ref, T: testStart + 1, V: 1}}}
+		if _, err := db.Append(context.Background(), &b, AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		mustDelete(t, db, testStart, testStart, labels.MustNewMatcher(labels.MatchEqual, "__name__", "a"))
+		wantDump(t, db, "a 1=1")
+		if flushed {
+			mustClose(t, db)
+		} else {
+			crashed := fsys.CrashClone(nil, 0)
+			mustClose(t, db)
+			fsys = crashed
+		}
+		opts.Versions = false
+		db = mustOpen(t, fsys, opts)
+		if !db.Versioned() {
+			t.Error("the versions are forgotten")
+		}
+		wantDump(t, db, "a 1=1")
+		mustClose(t, db)
+	}
+}

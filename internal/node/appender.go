@@ -24,7 +24,12 @@ const forgottenRetry = time.Second
 
 // Append implements ingest.Appender.
 func (a *localAppender) Append(ctx context.Context, b *model.Batch) error {
-	_, err := a.db.Append(ctx, b, engine.AppendOptions{Fresh: true})
+	if a.db.Versioned() {
+		// The data of a node that was one of a cluster. Its own clock is above all
+		// versions there are, so that nothing is stale.
+		b.Version = a.db.Clock().Now()
+	}
+	_, err := a.db.Append(ctx, b, engine.AppendOptions{})
 	return admissionError(err)
 }
 
