@@ -2,17 +2,13 @@ package cluster
 
 import (
 	"context"
-	"encoding/binary"
-	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/count-db/count/cluster/merge"
+	"github.com/count-db/count/cluster/antientropy"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
@@ -20,10 +16,10 @@ import (
 )
 
 // A member compares what it holds as a candidate with each owner by digests: one
-// per slice of time and candidate list. A digest is the sum of a hash of every
-// sample (series, timestamp, version, value) and the number of samples, so it
-// does not depend on order. Slices that differ are read from both, and the owner
-// is sent what it misses. A stand-in holds little, so its slices always differ
+// per slice of time and candidate list, the sum of a 128-bit hash of every sample
+// with its version (package antientropy). Where slices differ, digests of single
+// series say which ones, and the owner is sent what this node has of them: it
+// keeps what wins by V1. A stand-in holds little, so its slices always differ
 // from an owner's: they are few.
 //
 // Samples that came less than two write deadlines ago are left out: they may
@@ -31,17 +27,6 @@ import (
 
 // sliceLength is the length of a slice of time.
 const sliceLength = int64(10 * time.Minute / time.Millisecond)
-
-// digestKey names what a digest is of.
-type digestKey struct {
-	slice int64 // floor(t / sliceLength)
-	list  int   // number of the candidate list in the ring in force
-}
-
-type digest struct {
-	sum   uint64
-	count uint64
-}
 
 // compare compares with the other members: every interval what was written to
 // lately; at a member's return what was written to since it was lost; and once
@@ -121,7 +106,7 @@ func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, 
 
 // differing returns what this node holds and the member, which owns it, has not
 // or has otherwise: ascending by slice.
-func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]digestKey, error) {
+func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]antientropy.Key, error) {
 	theirs, err := c.digestsOf(ctx, t, id, a.mint, a.maxt, a.before)
 	if err != nil {
 		return nil, err
@@ -130,87 +115,32 @@ func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a 
 	if err != nil {
 		return nil, err
 	}
-	var differ []digestKey
+	var differ []antientropy.Key
 	for k, d := range mine {
-		if l := &t.lists[k.list]; l.Owns(id) && !l.Copies(id) && theirs[k] != d {
+		if l := &t.lists[k.List]; l.Owns(id) && !l.Copies(id) && theirs[k] != d {
 			differ = append(differ, k)
 		}
 	}
-	slices.SortFunc(differ, func(a, b digestKey) int { return int(a.slice - b.slice) })
+	slices.SortFunc(differ, func(a, b antientropy.Key) int { return int(a.Slice - b.Slice) })
 	return differ, nil
 }
 
 // sendDiffering sends the member what it misses of the differing slices.
-func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID, differ []digestKey, before model.Version) (sent int, err error) {
+func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID, differ []antientropy.Key, before model.Version) (sent int, err error) {
 	c.stats.divergent.Add(float64(len(differ)))
 	for i := 0; i < len(differ); {
 		lists := map[int]bool{}
-		slice := differ[i].slice
-		for ; i < len(differ) && differ[i].slice == slice; i++ {
-			lists[differ[i].list] = true
+		slice := differ[i].Slice
+		for ; i < len(differ) && differ[i].Slice == slice; i++ {
+			lists[differ[i].List] = true
 		}
-		n, err := c.sendDifference(ctx, t, id, slice, lists, before)
+		n, err := c.sendSeries(ctx, t, id, slice, lists, before)
 		if err != nil {
 			return sent, err
 		}
 		sent += n
 	}
 	return sent, nil
-}
-
-// sendDifference sends the member the samples of a slice that it misses.
-func (c *Cluster) sendDifference(ctx context.Context, t *topology, id ring.NodeID, slice int64, lists map[int]bool, before model.Version) (int, error) {
-	a := newAnswers(t, 0)
-	q := selectRequest{mint: slice * sliceLength, maxt: (slice+1)*sliceLength - 1, holder: id}
-	s, err := c.open(ctx, a, []ring.NodeID{id}, q)
-	if err != nil {
-		return 0, err
-	}
-	defer s.Close()
-	s.patient = true
-	held := map[string]*model.Columns{}
-	for s.Next() {
-		held[s.At().labels.String()] = &s.At().cols
-	}
-	if err := s.sources[0].err; err != nil {
-		return 0, fmt.Errorf("read slice %d of node %d: %w", slice, id, err)
-	}
-	for _, ts := range c.local.Tombstones(q.mint, q.maxt) {
-		if !hasTombstone(s.tombstones, &ts) {
-			if err := c.sendDelete(ctx, id, ts); err != nil {
-				return 0, err
-			}
-		}
-	}
-	v := c.newByVersion()
-	err = c.eachLocal(ctx, q.mint, q.maxt, func(ls labels.Labels, cols *model.Columns) error {
-		if !lists[t.ring.ListOf(model.SeriesIDOf(ls).Token())] {
-			return nil
-		}
-		merge.Hide(cols, ls, s.tombstones)
-		other := held[ls.String()]
-		if other == nil {
-			other = &model.Columns{}
-		}
-		var united, missing model.Columns
-		merge.Columns(&united, []*model.Columns{cols, other}, c.opts.Rule)
-		merge.Missing(&missing, &united, other, c.opts.Rule)
-		only(&missing, before)
-		return v.add(ls, &missing)
-	})
-	if err != nil || v.samples == 0 {
-		return 0, err
-	}
-	n := v.samples
-	batches := v.take()
-	err = c.sendAll(ctx, id, batches)
-	for _, b := range batches {
-		c.putBatch(b)
-	}
-	if err == nil {
-		c.stats.repaired.Add(float64(n))
-	}
-	return n, err
 }
 
 // only keeps the samples below a version.
@@ -268,8 +198,8 @@ type digestAsk struct {
 // digestCache keeps the digests computed last: several members ask for the same.
 type digestCache struct {
 	mu   sync.Mutex
-	ask  digestAsk            // guarded by mu
-	kept map[digestKey]digest // guarded by mu; nil: none
+	ask  digestAsk                              // guarded by mu
+	kept map[antientropy.Key]antientropy.Digest // guarded by mu; nil: none
 }
 
 // forget drops what was kept: samples below the cut have come since.
@@ -280,19 +210,21 @@ func (d *digestCache) forget() {
 }
 
 // digestsHere returns the digests of all that this node holds as a candidate.
-func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (map[digestKey]digest, error) {
+func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (map[antientropy.Key]antientropy.Digest, error) {
 	c.digestCache.mu.Lock()
 	defer c.digestCache.mu.Unlock()
 	if c.digestCache.kept != nil && c.digestCache.ask == ask {
 		return c.digestCache.kept, nil
 	}
-	out := map[digestKey]digest{}
+	out := map[antientropy.Key]antientropy.Digest{}
+	hasher := antientropy.NewHasher(t.record.ClusterID)
 	pace := newPace()
 	err := c.eachLocal(ctx, ask.mint, ask.maxt, func(ls labels.Labels, cols *model.Columns) error {
 		id := model.SeriesIDOf(ls)
 		list := t.ring.ListOf(id.Token())
 		if t.lists[list].Has(c.opts.Node) {
-			addDigests(out, id, list, cols, ask.before)
+			series := hasher.Series(id)
+			addDigests(out, &series, list, cols, ask.before)
 		}
 		return pace.rest(ctx, cols.Len())
 	})
@@ -331,35 +263,52 @@ func (p *pace) rest(ctx context.Context, samples int) error {
 }
 
 // addDigests adds a series' samples to the digests of their slices.
-func addDigests(out map[digestKey]digest, id model.SeriesID, list int, cols *model.Columns, before model.Version) {
-	seed := binary.LittleEndian.Uint64(id[:8])
-	var buf []byte
-	add := func(t int64, ver model.Version, value []byte) {
-		if ver >= before {
-			return
+func addDigests(out map[antientropy.Key]antientropy.Digest, h *antientropy.SeriesHasher, list int, cols *model.Columns, before model.Version) {
+	var at antientropy.Key
+	var sum antientropy.Digest // of the slice that is gone through
+	sliceOf := func(t int64) *antientropy.Digest {
+		if k := (antientropy.Key{Slice: t / sliceLength, List: list}); k != at {
+			flushDigest(out, at, &sum)
+			at = k
 		}
-		k := digestKey{slice: t / sliceLength, list: list}
-		d := out[k]
-		d.sum += xxhash.Sum64(value)
-		d.count++
-		out[k] = d
+		return &sum
 	}
+	hashColumns(h, cols, before, sliceOf)
+	flushDigest(out, at, &sum)
+}
+
+func flushDigest(out map[antientropy.Key]antientropy.Digest, k antientropy.Key, sum *antientropy.Digest) {
+	if sum.Count == 0 {
+		return
+	}
+	d := out[k]
+	d.Add(*sum)
+	out[k], *sum = d, antientropy.Digest{}
+}
+
+// hashColumns adds the samples below a version to the digests that of returns for
+// their timestamps.
+func hashColumns(h *antientropy.SeriesHasher, cols *model.Columns, before model.Version, of func(t int64) *antientropy.Digest) {
 	for i, t := range cols.T {
-		buf = wire.AppendUint64(buf[:0], seed)
-		buf = wire.AppendUint64(buf, uint64(t))
-		buf = wire.AppendUint64(buf, uint64(cols.Ver[i]))
-		buf = wire.AppendUint64(buf, math.Float64bits(cols.V[i]))
-		add(t, cols.Ver[i], buf)
+		if cols.Ver[i] >= before {
+			continue
+		}
+		st := int64(0)
+		if len(cols.ST) > 0 {
+			st = cols.ST[i]
+		}
+		h.Float(of(t), t, st, cols.Ver[i], cols.V[i])
 	}
+	var form []byte
 	for _, p := range cols.Hist {
-		buf = wire.AppendUint64(buf[:0], seed)
-		buf = wire.AppendUint64(buf, uint64(p.Ver))
-		buf = transport.AppendHistogram(buf, p)
-		add(p.T, p.Ver, buf)
+		if p.Ver < before {
+			form = transport.AppendHistogram(form[:0], p)
+			h.Histogram(of(p.T), p.T, p.Ver, form)
+		}
 	}
 }
 
-func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64, before model.Version) (map[digestKey]digest, error) {
+func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64, before model.Version) (map[antientropy.Key]antientropy.Digest, error) {
 	p := c.peer(id)
 	if p == nil {
 		return nil, transport.ErrUnreachable
@@ -372,10 +321,10 @@ func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mi
 		return nil, err
 	}
 	d := wire.NewDecoder(answer)
-	out := map[digestKey]digest{}
-	for range d.Count(4) {
-		k := digestKey{slice: d.Varint(), list: int(d.Uint32Varint())}
-		out[k] = digest{sum: d.Uint64(), count: d.Uvarint()}
+	out := map[antientropy.Key]antientropy.Digest{}
+	for range d.Count(19) {
+		k := antientropy.Key{Slice: d.Varint(), List: int(d.Uint32Varint())}
+		out[k] = decodeDigest(&d)
 	}
 	return out, d.Err()
 }
@@ -401,8 +350,8 @@ func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transpor
 	}
 	out := wire.AppendUvarint(nil, uint64(len(all)))
 	for k, v := range all {
-		out = wire.AppendUvarint(wire.AppendVarint(out, k.slice), uint64(k.list))
-		out = wire.AppendUvarint(wire.AppendUint64(out, v.sum), v.count)
+		out = wire.AppendUvarint(wire.AppendVarint(out, k.Slice), uint64(k.List))
+		out = appendDigest(out, v)
 	}
 	w.End(out)
 	return nil

@@ -16,23 +16,24 @@ import (
 
 // The operations that nodes ask of one another.
 const (
-	opRing        transport.Op = 1 // the ring in force, as JSON
-	opSelect      transport.Op = 2 // series and samples
-	opLabelNames  transport.Op = 3
-	opLabelValues transport.Op = 4
-	opExemplars   transport.Op = 5
-	opMetadata    transport.Op = 6
-	opDelete      transport.Op = 7 // store a tombstone
-	opClock       transport.Op = 8 // a version above all that the node has met
-	opOwe         transport.Op = 9 // keep a delete for a node that missed it
-	opDigests     transport.Op = 10
-	opAgree       transport.Op = 11 // a message about the next ring (C2)
-	opWish        transport.Op = 12 // begin a change of the ring
-	opReport      transport.Op = 13 // the node's part in a change of the ring
-	opTakeRing    transport.Op = 14 // a ring that is newer than the node's
-	opCompare     transport.Op = 17 // compare with the asker and send it what it misses
-	opFrontier    transport.Op = 15 // the numbers of what the node has stored (C7)
-	opUnite       transport.Op = 16 // the caller knows that the node holds all that the caller holds
+	opRing          transport.Op = 1 // the ring in force, as JSON
+	opSelect        transport.Op = 2 // series and samples
+	opLabelNames    transport.Op = 3
+	opLabelValues   transport.Op = 4
+	opExemplars     transport.Op = 5
+	opMetadata      transport.Op = 6
+	opDelete        transport.Op = 7 // store a tombstone
+	opClock         transport.Op = 8 // a version above all that the node has met
+	opOwe           transport.Op = 9 // keep a delete for a node that missed it
+	opDigests       transport.Op = 10
+	opAgree         transport.Op = 11 // a message about the next ring (C2)
+	opWish          transport.Op = 12 // begin a change of the ring
+	opReport        transport.Op = 13 // the node's part in a change of the ring
+	opTakeRing      transport.Op = 14 // a ring that is newer than the node's
+	opFrontier      transport.Op = 15 // the numbers of what the node has stored (C7)
+	opUnite         transport.Op = 16 // the caller knows that the node holds all that the caller holds
+	opCompare       transport.Op = 17 // compare with the asker and send it what it misses
+	opSeriesDigests transport.Op = 18 // digests of single series in one slice of time
 )
 
 // handler answers the other nodes.
@@ -156,6 +157,8 @@ func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, p
 		return c.serveWish(ctx, payload)
 	case opReport:
 		return c.serveReport(w)
+	case opSeriesDigests:
+		return c.serveSeriesDigests(ctx, &d, w)
 	case opCompare:
 		return c.serveCompare(ctx, from, &d, w)
 	case opTakeRing:
