@@ -19,6 +19,23 @@ func TestNodeAloneIsJoined(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Somebody writes all the time: nothing that is acknowledged may get lost.
+	book := &ledger{acked: map[string]map[int64]float64{}}
+	stop, written := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(written)
+		for i := int64(0); ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			series := fmt.Sprintf("busy_%d", i%5)
+			if first.Insert(series, at-i, float64(i)) == nil {
+				book.ack(series, at-i, float64(i))
+			}
+		}
+	}()
 	second := process.Start(t, t.TempDir(), "NODE_ID=2", "FAILURE_TIMEOUT=4s", "CLUSTER_NODES="+first.Address)
 	bothInSight := func() error {
 		for _, n := range []*process.Node{first, second} {
@@ -29,6 +46,10 @@ func TestNodeAloneIsJoined(t *testing.T) {
 		return nil
 	}
 	second.Eventually(30*time.Second, "the ring has two members", bothInSight)
+	close(stop)
+	<-written
+	checkLedger(t, first, book)
+	checkLedger(t, second, book)
 	check := func(n *process.Node) {
 		t.Helper()
 		for i := range int64(20) {
