@@ -44,6 +44,23 @@ func (c *Cluster) AbortHandler() http.Handler {
 	return c.changeHandler("taken back", func(ctx context.Context, _ *http.Request) error { return c.AbortChange(ctx) })
 }
 
+// RecoverHandler takes POST /cluster/recover?force=true: it founds the next ring
+// from the members that are reached, when a majority is lost for good.
+func (c *Cluster) RecoverHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if force, err := strconv.ParseBool(r.FormValue("force")); err != nil || !force {
+			writeError(w, http.StatusBadRequest, errors.New("this may lose acknowledged writes: say force=true"))
+			return
+		}
+		out, err := c.Recover(r.Context())
+		if err != nil {
+			writeError(w, changeCode(err), err)
+			return
+		}
+		writeJSON(w, http.StatusOK, out)
+	})
+}
+
 // RepairHandler takes /cluster/repair: GET says where the slow cycle of
 // comparisons stands; POST compares a range of time (start and end in ms, both
 // optional) with all members now and makes them equal, with dry_run=true it only

@@ -376,3 +376,40 @@ func (tc *testCluster) heal() {
 		tc.net.Thaw(n.host)
 	}
 }
+
+// TestRecover: two of three are lost for good; the third goes on alone by force,
+// and takes joins. While a majority is there nothing is forced.
+func TestRecover(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		a := tc.nodes[0]
+		if _, err := a.Recover(context.Background()); !errors.Is(err, rebalance.ErrRefused) {
+			t.Fatalf("forced with a majority in sight: %v", err)
+		}
+		pause(3 * time.Minute) // all three hold everything
+		tc.stop(tc.nodes[1])
+		tc.stop(tc.nodes[2])
+		pause(time.Second)
+		if _, err := a.Recover(context.Background()); err == nil {
+			t.Fatal("forced within moments of a failure")
+		}
+		pause(time.Minute)
+		out, err := a.Recover(context.Background())
+		if err != nil || !slices.Equal(out.Lost, []ring.NodeID{2, 3}) || out.Missing < 0.99 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		for i := range 40 {
+			if !l.read(t, a, fmt.Sprintf("%04d", i), int64(100+i)) {
+				t.Fatal("a read is not complete")
+			}
+		}
+		tc.mustWrite(a, "0001", 5, 1)
+		old := tc.nodes[1]
+		tc.start(old) // it was not dead: it joins the new ring
+		tc.untilMembers(1, 2)
+		tc.expect(old, "0001", 5, 1)
+	})
+}

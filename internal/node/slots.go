@@ -15,7 +15,7 @@ type slots struct {
 	getRange, getAggregated, postRange, postAggregated *server.Slot
 	api, metadata, federate, flush                     *server.Slot
 	clusterStatus, join, gossip, replicate, internal   *server.Slot
-	leave, remove, abort, repair                       *server.Slot
+	leave, remove, abort, repair, ring                 *server.Slot
 }
 
 func newSlots(why func() string) *slots {
@@ -29,7 +29,7 @@ func newSlots(why func() string) *slots {
 		getRange: slot(), getAggregated: slot(), postRange: slot(), postAggregated: slot(),
 		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
 		clusterStatus: slot(), join: slot(), gossip: slot(), replicate: slot(), internal: slot(),
-		leave: slot(), remove: slot(), abort: slot(), repair: slot(),
+		leave: slot(), remove: slot(), abort: slot(), repair: slot(), ring: slot(),
 	}
 	s.all = all
 	return s
@@ -42,7 +42,7 @@ func (s *slots) handlers(n *Node) server.Handlers {
 		Series: server.SeriesHandlers{Range: s.getRange, Aggregated: s.getAggregated, ManyRange: s.postRange, ManyAggregated: s.postAggregated},
 		API:    s.api, Metadata: s.metadata, Federate: s.federate, Flush: s.flush,
 		ClusterLeave: s.leave, ClusterRemove: s.remove, ClusterAbort: s.abort, ClusterRepair: s.repair,
-		ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
+		ClusterRing: s.ring, ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
 		Metrics: n.metricsHandler(), Version: n.versionHandler(),
 		Health: server.HealthHandler(n.health), Healthy: server.HealthyHandler(), Ready: server.ReadyHandler(n.whyNotReady),
 	}
@@ -67,6 +67,7 @@ func (s *slots) fill(n *Node, p *parts) {
 // fillCluster puts in place what nodes ask of one another.
 func (s *slots) fillCluster(n *Node, p *parts) {
 	s.clusterStatus.Set(p.cluster.StatusHandler())
+	s.ring.Set(p.cluster.RingHandler())
 	s.leave.Set(n.guarded(p.cluster.LeaveHandler()))
 	s.remove.Set(n.guarded(p.cluster.RemoveHandler()))
 	s.abort.Set(n.guarded(p.cluster.AbortHandler()))

@@ -8,29 +8,31 @@ import (
 // Handlers are the parts that the routes lead to. A nil one leaves its routes
 // out: they answer 404.
 type Handlers struct {
-	Insert        http.Handler // native writes
-	RemoteWrite   http.Handler // remote write 1.0 and 2.0
-	OTLP          http.Handler // OTLP metrics
-	Series        SeriesHandlers
-	API           http.Handler // Prometheus's HTTP API v1; sees whole paths
-	Metadata      http.Handler // /api/v1/metadata
-	Flush         http.Handler // administrative flush
-	Federate      http.Handler
-	Metrics       http.Handler
-	Version       http.Handler
-	Health        http.Handler // /health, for people and load balancers
-	Healthy       http.Handler
-	Ready         http.Handler
-	ClusterStatus http.Handler
-	ClusterLeave  http.Handler
-	ClusterRemove http.Handler
-	ClusterAbort  http.Handler
-	ClusterRepair http.Handler
-	ClusterJoin   http.Handler // documented JSON form
-	ClusterGossip http.Handler // documented JSON form
-	Replicate     http.Handler // documented JSON form
-	Internal      http.Handler // node to node, below /internal/
-	UI            http.Handler // pages for people, below /ui/
+	Insert         http.Handler // native writes
+	RemoteWrite    http.Handler // remote write 1.0 and 2.0
+	OTLP           http.Handler // OTLP metrics
+	Series         SeriesHandlers
+	API            http.Handler // Prometheus's HTTP API v1; sees whole paths
+	Metadata       http.Handler // /api/v1/metadata
+	Flush          http.Handler // administrative flush
+	Federate       http.Handler
+	Metrics        http.Handler
+	Version        http.Handler
+	Health         http.Handler // /health, for people and load balancers
+	Healthy        http.Handler
+	Ready          http.Handler
+	ClusterStatus  http.Handler
+	ClusterRing    http.Handler
+	ClusterLeave   http.Handler
+	ClusterRemove  http.Handler
+	ClusterAbort   http.Handler
+	ClusterRepair  http.Handler
+	ClusterRecover http.Handler
+	ClusterJoin    http.Handler // documented JSON form
+	ClusterGossip  http.Handler // documented JSON form
+	Replicate      http.Handler // documented JSON form
+	Internal       http.Handler // node to node, below /internal/
+	UI             http.Handler // pages for people, below /ui/
 }
 
 // SeriesHandlers are the native REST queries.
@@ -84,9 +86,11 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/api/v1/metadata", methods: "GET", handler: h.Metadata},
 
 		{path: "/cluster/status", methods: "GET", handler: h.ClusterStatus},
+		{path: "/cluster/ring", methods: "GET", handler: h.ClusterRing},
 		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
 		{path: "/cluster/remove", methods: "POST", handler: h.ClusterRemove, class: stream},
 		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
+		{path: "/cluster/recover", methods: "POST", handler: h.ClusterRecover, class: stream},
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
 		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
 		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
