@@ -54,3 +54,18 @@ func without(a, b []NodeID) []NodeID {
 	slices.Sort(out)
 	return out
 }
+
+// Shares returns the part of all positions that each member owns. They add up to
+// the number of owners.
+func (r *Ring) Shares() map[NodeID]float64 {
+	shares := make(map[NodeID]float64, len(r.members))
+	var owners []NodeID
+	for bucket := range r.tokens {
+		from, to := r.Range(bucket)
+		owners = r.Owners(owners[:0], to)
+		for _, id := range owners {
+			shares[id] += Move{From: from, To: to}.Share()
+		}
+	}
+	return shares
+}

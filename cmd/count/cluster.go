@@ -17,12 +17,16 @@ func clusterVerb() verb {
 		summary: "look at a cluster and change it",
 		usage: `Usage:
   count cluster status [--server URL] [--json]
+  count cluster ring [--server URL] [--json]
+  count cluster owners SERIES [--server URL] [--json]
   count cluster leave [--server URL]
   count cluster remove NODE [--server URL]
   count cluster abort [--server URL]
   count cluster repair [--server URL] [--start MS] [--end MS] [--dry-run]
 
 status prints the ring and every node as the asked node sees them.
+ring prints the members of the ring and how much of the data each owns.
+owners prints who holds a series, such as 'http_requests_total{job="api"}'.
 leave drains the asked node and ends its membership: the command returns when
 that is done, and the process may be stopped then.
 remove takes a dead node out of the ring; others copy what it held from those
@@ -88,12 +92,16 @@ func runCluster(ctx context.Context, c call) error {
 	}
 	switch {
 	case len(args) == 1 && args[0] == "status":
+	case len(args) == 1 && args[0] == "ring":
+		return showRing(ctx, c, node, "", *raw)
+	case len(args) == 2 && args[0] == "owners" && args[1] != "":
+		return showRing(ctx, c, node, args[1], *raw)
 	case len(args) == 1 && args[0] == "repair":
 		return repairCluster(ctx, c, node, repair, *raw)
 	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && args[0] == "remove":
 		return changeCluster(ctx, c, node, args)
 	default:
-		return &usageError{errors.New(`say what to do: "status", "leave", "remove NODE", "abort" or "repair"`)}
+		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "abort" or "repair"`)}
 	}
 	answer, err := node.do(ctx, "GET", "/cluster/status", "", nil)
 	if err != nil {
