@@ -20,7 +20,10 @@ const (
 )
 
 // client talks to a node.
-type client struct{ base string }
+type client struct {
+	base   string
+	secret string // of the cluster; empty: none is sent
+}
 
 // newFlags returns a flag set for a verb that talks to a node, and where the
 // address of that node will be.
@@ -89,6 +92,9 @@ func (c *client) patiently(ctx context.Context, method, path, contentType string
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if c.secret != "" {
+		req.Header.Set("Authorization", "Bearer "+c.secret)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"text/tabwriter"
 	"time"
 )
@@ -22,6 +21,7 @@ func clusterVerb() verb {
   count cluster leave [--server URL]
   count cluster remove NODE [--server URL]
   count cluster abort [--server URL]
+  count cluster recover --force [--server URL]
   count cluster repair [--server URL] [--start MS] [--end MS] [--dry-run]
 
 status prints the ring and every node as the asked node sees them.
@@ -32,6 +32,8 @@ that is done, and the process may be stopped then.
 remove takes a dead node out of the ring; others copy what it held from those
 that have it. status shows how far they are.
 abort takes the change of the ring that is under way back.
+recover founds a ring of the nodes that the asked one reaches, when a majority is
+lost for good. Acknowledged writes may be missing then, so it wants --force.
 repair compares the asked node with all others now and makes them equal; with
 --dry-run it only says how much differs. It happens by itself all the time, too.
 
@@ -39,6 +41,9 @@ repair compares the asked node with all others now and makes them equal; with
   --json         print the answer as it came
   --start, --end range of time to repair, in ms; default everything
   --dry-run      change nothing
+
+CLUSTER_SECRET in the environment is sent along; the requests that change
+something need it where the cluster has one.
 `,
 		run: runCluster,
 	}
@@ -82,6 +87,7 @@ func runCluster(ctx context.Context, c call) error {
 	fs.Int64Var(&repair.start, "start", 0, "")
 	fs.Int64Var(&repair.end, "end", math.MaxInt64, "")
 	fs.BoolVar(&repair.dry, "dry-run", false, "")
+	force := fs.Bool("force", false, "")
 	args, err := parse(fs, c.args)
 	if err != nil {
 		return err
@@ -90,8 +96,11 @@ func runCluster(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
+	node.secret = secretOf(c)
 	switch {
 	case len(args) == 1 && args[0] == "status":
+	case len(args) == 1 && args[0] == "recover" && *force:
+		return recoverCluster(ctx, c, node, *raw)
 	case len(args) == 1 && args[0] == "ring":
 		return showRing(ctx, c, node, "", *raw)
 	case len(args) == 2 && args[0] == "owners" && args[1] != "":
@@ -101,7 +110,7 @@ func runCluster(ctx context.Context, c call) error {
 	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && args[0] == "remove":
 		return changeCluster(ctx, c, node, args)
 	default:
-		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "abort" or "repair"`)}
+		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "abort", "repair" or "recover --force"`)}
 	}
 	answer, err := node.do(ctx, "GET", "/cluster/status", "", nil)
 	if err != nil {
@@ -116,69 +125,6 @@ func runCluster(ctx context.Context, c call) error {
 		return fmt.Errorf("the answer is not what the API promises: %w", err)
 	}
 	return printCluster(c, &s)
-}
-
-// changeCluster asks a node to change the ring. A node that leaves may take
-// long: there is no time limit but the context's.
-func changeCluster(ctx context.Context, c call, node *client, args []string) error {
-	path := "/cluster/" + args[0]
-	if len(args) == 2 {
-		id, err := strconv.ParseUint(args[1], 10, 64)
-		if err != nil || id == 0 {
-			return &usageError{fmt.Errorf("%q is not the number of a node", args[1])}
-		}
-		path += "?node=" + args[1]
-	}
-	answer, err := node.patiently(ctx, "POST", path, "", nil)
-	if err != nil {
-		return err
-	}
-	var done struct {
-		NodeID uint64 `json:"node_id"`
-		Ring   uint64 `json:"ring"`
-		Status string `json:"status"`
-	}
-	if err := json.Unmarshal(answer, &done); err != nil {
-		return fmt.Errorf("the answer is not what the API promises: %w", err)
-	}
-	_, err = fmt.Fprintf(c.stdout, "node %d: %s, ring %d\n", done.NodeID, done.Status, done.Ring)
-	return err
-}
-
-type repairFlags struct {
-	start, end int64 // ms
-	dry        bool
-}
-
-// repairCluster has a node compare with all others.
-func repairCluster(ctx context.Context, c call, node *client, f repairFlags, raw bool) error {
-	answer, err := node.patiently(ctx, "POST", fmt.Sprintf("/cluster/repair?start=%d&end=%d&dry_run=%v", f.start, f.end, f.dry), "", nil)
-	if err != nil {
-		return err
-	}
-	if raw {
-		_, err := fmt.Fprint(c.stdout, string(answer))
-		return err
-	}
-	var done struct {
-		NodeID uint64 `json:"node_id"`
-		With   []struct {
-			NodeID  uint64 `json:"node_id"`
-			Differ  int    `json:"differing_slices"`
-			Sent    int    `json:"sent_samples"`
-			Fetched int    `json:"fetched_samples"`
-			Error   string `json:"error"`
-		} `json:"with"`
-	}
-	if err := json.Unmarshal(answer, &done); err != nil {
-		return fmt.Errorf("the answer is not what the API promises: %w", err)
-	}
-	table := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(table, "NODE %d WITH\tDIFFERING SLICES\tSENT\tFETCHED\tERROR\n", done.NodeID)
-	for _, w := range done.With {
-		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%s\n", w.NodeID, w.Differ, w.Sent, w.Fetched, w.Error)
-	}
-	return table.Flush()
 }
 
 func printCluster(c call, s *clusterStatus) error {

@@ -15,7 +15,7 @@ type slots struct {
 	getRange, getAggregated, postRange, postAggregated *server.Slot
 	api, metadata, federate, flush                     *server.Slot
 	clusterStatus, join, gossip, replicate, internal   *server.Slot
-	leave, remove, abort, repair, ring                 *server.Slot
+	leave, remove, abort, repair, ring, recover        *server.Slot
 }
 
 func newSlots(why func() string) *slots {
@@ -29,7 +29,7 @@ func newSlots(why func() string) *slots {
 		getRange: slot(), getAggregated: slot(), postRange: slot(), postAggregated: slot(),
 		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
 		clusterStatus: slot(), join: slot(), gossip: slot(), replicate: slot(), internal: slot(),
-		leave: slot(), remove: slot(), abort: slot(), repair: slot(), ring: slot(),
+		leave: slot(), remove: slot(), abort: slot(), repair: slot(), ring: slot(), recover: slot(),
 	}
 	s.all = all
 	return s
@@ -41,7 +41,7 @@ func (s *slots) handlers(n *Node) server.Handlers {
 		Insert: s.insert, RemoteWrite: s.remoteWrite, OTLP: s.otlp,
 		Series: server.SeriesHandlers{Range: s.getRange, Aggregated: s.getAggregated, ManyRange: s.postRange, ManyAggregated: s.postAggregated},
 		API:    s.api, Metadata: s.metadata, Federate: s.federate, Flush: s.flush,
-		ClusterLeave: s.leave, ClusterRemove: s.remove, ClusterAbort: s.abort, ClusterRepair: s.repair,
+		ClusterLeave: s.leave, ClusterRemove: s.remove, ClusterAbort: s.abort, ClusterRepair: s.repair, ClusterRecover: s.recover,
 		ClusterRing: s.ring, ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
 		Metrics: n.metricsHandler(), Version: n.versionHandler(),
 		Health: server.HealthHandler(n.health), Healthy: server.HealthyHandler(), Ready: server.ReadyHandler(n.whyNotReady),
@@ -71,6 +71,7 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.leave.Set(n.guarded(p.cluster.LeaveHandler()))
 	s.remove.Set(n.guarded(p.cluster.RemoveHandler()))
 	s.abort.Set(n.guarded(p.cluster.AbortHandler()))
+	s.recover.Set(n.guarded(p.cluster.RecoverHandler()))
 	s.repair.Set(n.guarded(p.cluster.RepairHandler()))
 	s.join.Set(n.guarded(p.cluster.MessageHandler(true)))
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
