@@ -7,6 +7,9 @@ PACKAGES := ./...
 FUZZTIME ?= 10s
 # Prometheus's iterators have a method Seek with another signature than io.Seeker.
 VETFLAGS := -stdmethods=false
+# What drives docker-compose.yml, and the node that demo-kill and demo-heal mean.
+COMPOSE  ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+NODE     ?= 3
 # Versions of the tools: pinned here and nowhere else.
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -44,6 +47,32 @@ e2e: build ## only the tests with whole processes, never from Go's cache
 .PHONY: cluster
 cluster: build ## start three nodes at ports 8081 to 8083 with their data in ./count_data/node-*
 	./deploy/local-cluster.sh
+
+.PHONY: demo
+demo: ## start the demo in containers: three nodes, a load balancer, Prometheus and Grafana
+	$(COMPOSE) --profile grafana up -d --build
+	@echo "Count http://127.0.0.1:8080/ui/  Prometheus http://127.0.0.1:9090  Grafana http://127.0.0.1:3000; docs/demo.md says what to look at"
+	@echo "make demo-kill NODE=3 kills a node, make demo-heal NODE=3 brings it back, make demo-down ends it"
+
+.PHONY: demo-down
+demo-down: ## end the demo in containers and delete its data
+	$(COMPOSE) --profile grafana down -v
+
+.PHONY: demo-local
+demo-local: build ## the demo without containers, until Ctrl-C; PROMETHEUS_BIN (make tools) is what writes to it
+	./deploy/demo-local.sh run
+
+.PHONY: demo-kill
+demo-kill: ## kill node NODE (3) of the demo that runs, in containers or not
+	@if ./deploy/demo-local.sh running; then ./deploy/demo-local.sh kill $(NODE); else $(COMPOSE) kill count-$(NODE); fi
+
+.PHONY: demo-heal
+demo-heal: ## start node NODE (3) of the demo again
+	@if ./deploy/demo-local.sh running; then ./deploy/demo-local.sh heal $(NODE); else $(COMPOSE) start count-$(NODE); fi
+
+.PHONY: demo-test
+demo-test: ## run the compose file in a Docker daemon of its own, kill and cut off nodes, and query meanwhile (root; Debian's docker.io, docker-compose, haproxy, prometheus-node-exporter; PROMETHEUS_BIN)
+	./deploy/demo-test.sh
 
 .PHONY: lint
 lint: ## format, vet, staticcheck and the rules of the house
