@@ -74,6 +74,7 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 			return nil
 		}
 		if !w.hasMoved() || !c.awaitRing(ctx, t) {
+			c.stats.refused.Inc()
 			return err
 		}
 		t = c.topo.Load()
@@ -167,7 +168,6 @@ func (w *write) run(ctx context.Context, b *model.Batch) (copies int, err error)
 				w.c.stats.written.Add(float64(b.Samples()))
 				return copies, nil
 			}
-			w.c.stats.refused.Inc()
 			if errors.Is(err, ErrUnknownSeries) {
 				return copies, err
 			}
