@@ -18,6 +18,7 @@ remote              : internal/leaves
 promql              : internal/leaves
 cluster             : internal/leaves
 dashboards          :
+deploy              : internal/config
 internal/model      :
 internal/vfs        :
 internal/wire       :
