@@ -90,6 +90,10 @@ vet: ## go vet
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
+.PHONY: sim
+sim: ## SEEDS (500) lives of a simulated cluster whose nodes join, leave, die and hang; COUNT_SEED=N go test ./cluster runs one again
+	COUNT_SEEDS=$(or $(SEEDS),500) $(GO) test -count=1 -timeout 30m -run 'TestChangesUnderFaults' ./cluster
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@for file in $$(git grep -lE '^func Fuzz' -- '*_test.go'); do \

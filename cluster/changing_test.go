@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -298,11 +300,39 @@ func TestNewDiskVotesAgain(t *testing.T) {
 // TestChangesUnderFaults: a node joins and one leaves while nodes are killed,
 // frozen and cut off; every complete read is right and in the end all is well.
 func TestChangesUnderFaults(t *testing.T) {
-	for seed := range uint64(8) {
+	for _, seed := range seeds(t, 8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			bubble(t, func(t *testing.T) { changesUnderFaults(t, rand.New(rand.NewPCG(seed, 7))) })
 		})
 	}
+}
+
+// seeds returns so many seeds; COUNT_SEEDS says how many instead, and COUNT_SEED
+// names a single one to be run again.
+func seeds(t *testing.T, n uint64) []uint64 {
+	t.Helper()
+	number := func(name string) (v uint64, ok bool) {
+		text := os.Getenv(name)
+		if text == "" {
+			return 0, false
+		}
+		v, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return v, true
+	}
+	if one, ok := number("COUNT_SEED"); ok {
+		return []uint64{one}
+	}
+	if more, ok := number("COUNT_SEEDS"); ok {
+		n = more
+	}
+	var out []uint64
+	for seed := range n {
+		out = append(out, seed)
+	}
+	return out
 }
 
 func changesUnderFaults(t *testing.T, rng *rand.Rand) {
