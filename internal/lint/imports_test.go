@@ -23,24 +23,21 @@ internal/model      :
 internal/vfs        :
 internal/wire       :
 internal/invariants :
-internal/workers    :
 internal/admission  :
 internal/telemetry  :
 internal/config     :
 internal/seriescache: internal/model
-internal/testutil   : internal/leaves
 internal/server     : internal/telemetry
 internal/rules      : internal/leaves internal/telemetry
 internal/web        : internal/telemetry
 internal/bench      : internal/leaves internal/telemetry internal/config
-internal/deps       :
 internal/lint       :
 internal/node       : engine ingest remote promql cluster dashboards internal
 test                : cmd engine ingest remote promql cluster dashboards internal test
 `
 
 // leaves are what all parts may share.
-const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/workers internal/admission internal/seriescache"
+const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/seriescache"
 
 type lawRow struct {
 	folder  string
@@ -88,9 +85,6 @@ func TestImportLaw(t *testing.T) {
 				t.Errorf("%s imports its parent %s: move what it needs down, or let the parent pass it", s.path, target)
 				continue
 			}
-			if s.test && within(target, "internal/testutil") {
-				continue
-			}
 			if !allowedImport(row, s.dir, target) {
 				t.Errorf("%s imports %s, which the import law does not allow to %s: declare a small interface where it is needed and let internal/node connect the two", s.path, target, row.folder)
 			}
@@ -124,7 +118,7 @@ github.com/prometheus/prometheus/tsdb            : promql remote engine/column c
 github.com/gorilla/mux                           : internal/server
 github.com/hashicorp/memberlist                  : cluster
 net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/rules internal/telemetry cmd test
-os                                               : internal/vfs internal/config internal/bench internal/testutil cluster/transport/memnet cmd test
+os                                               : internal/vfs internal/config internal/bench cluster/transport/memnet cmd test
 `
 
 func TestHomes(t *testing.T) {
@@ -139,7 +133,7 @@ func TestHomes(t *testing.T) {
 		}
 	}
 	for _, s := range sources(t) {
-		if s.test || s.dir == "internal/deps" || s.dir == "internal/lint" {
+		if s.test || s.dir == "internal/lint" {
 			continue
 		}
 		for _, spec := range s.file.Imports {
