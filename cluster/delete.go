@@ -96,11 +96,13 @@ func (c *Cluster) askMembers(ctx context.Context, topo *topology, do func(contex
 		left--
 		if a.err != nil {
 			missed = append(missed, a.id)
-			tracker.Fail(a.id, a.err)
+			tracker.Fail(a.id, quorum.Owner, a.err)
+			tracker.Fail(a.id, quorum.StandIn, a.err)
 			return
 		}
 		holders = append(holders, a.id)
-		tracker.Ack(a.id)
+		tracker.Ack(a.id, quorum.Owner)
+		tracker.Ack(a.id, quorum.StandIn)
 	}
 	for left > 0 && tracker.Outcome() == quorum.Pending {
 		take(<-in) // every answer comes: do ends with its context

@@ -198,7 +198,7 @@ func (w *write) begin(version model.Version) {
 func (w *write) sendToOwners(ctx context.Context) {
 	for _, id := range w.nodes(func(l *ring.List, id ring.NodeID) bool { return l.Owns(id) }) {
 		if id != w.c.opts.Node {
-			w.send(ctx, id, true)
+			w.send(ctx, id, quorum.Owner)
 		}
 	}
 }
@@ -222,18 +222,17 @@ func (w *write) nodes(is func(l *ring.List, id ring.NodeID) bool) []ring.NodeID 
 	return out
 }
 
-// send asks one remote node for its copy: of the groups that it owns, or, as a
-// stand-in, of all groups that it is a candidate of.
-func (w *write) send(ctx context.Context, id ring.NodeID, owner bool) {
+// send asks one remote node for its copy of the groups that it has the role in.
+func (w *write) send(ctx context.Context, id ring.NodeID, role quorum.Role) {
 	p := w.c.peer(id)
 	if p == nil {
-		w.fail(id, transport.ErrUnreachable)
+		w.fail(id, role, transport.ErrUnreachable)
 		return
 	}
 	// One that is only silent is asked all the same: it may be the coordinator
 	// that was, and what the silent one takes later it need not be owed.
-	if owner && !p.Connected() {
-		w.fail(id, whyUnreachable(p))
+	if role == quorum.Owner && !p.Connected() {
+		w.fail(id, role, whyUnreachable(p))
 		return
 	}
 	a := &transport.Append{Fresh: true, Ring: w.t.ring.Number()}
@@ -242,7 +241,7 @@ func (w *write) send(ctx context.Context, id ring.NodeID, owner bool) {
 	}
 	for i := range w.groups {
 		g := &w.groups[i]
-		if owner && !g.list.Owns(id) || !g.list.Has(id) {
+		if !hasRole(g.list, id, role) {
 			continue
 		}
 		if g.body == nil {
@@ -253,22 +252,26 @@ func (w *write) send(ctx context.Context, id ring.NodeID, owner bool) {
 	w.mu.Lock()
 	attempt := w.attempt
 	w.waiting++
-	w.tracker.Asked(id)
+	w.tracker.Asked(id, role)
 	w.mu.Unlock()
-	err := p.Append(a, func(reply transport.AppendReply, err error) { w.answerOf(id, attempt, reply, err) })
+	err := p.Append(a, func(reply transport.AppendReply, err error) { w.answerOf(id, role, attempt, reply, err) })
 	if err != nil {
-		w.answerOf(id, attempt, transport.AppendReply{}, err)
+		w.answerOf(id, role, attempt, transport.AppendReply{}, err)
 	}
 }
 
-func (w *write) fail(id ring.NodeID, err error) {
+func hasRole(l *ring.List, id ring.NodeID, role quorum.Role) bool {
+	return l.Has(id) && quorum.RoleIn(l, id) == role
+}
+
+func (w *write) fail(id ring.NodeID, role quorum.Role, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tracker.Fail(id, err)
+	w.tracker.Fail(id, role, err)
 }
 
 // answerOf takes a remote node's answer; it is called by connections' readers.
-func (w *write) answerOf(id ring.NodeID, attempt int, reply transport.AppendReply, err error) {
+func (w *write) answerOf(id ring.NodeID, role quorum.Role, attempt int, reply transport.AppendReply, err error) {
 	w.c.clock.Observe(reply.Highest)
 	w.mu.Lock()
 	if attempt != w.attempt {
@@ -276,7 +279,7 @@ func (w *write) answerOf(id ring.NodeID, attempt int, reply transport.AppendRepl
 		return
 	}
 	w.waiting--
-	w.noteLocked(id, reply, err)
+	w.noteLocked(id, role, reply, err)
 	last := w.answered && w.waiting == 0
 	w.mu.Unlock()
 	select {
@@ -288,17 +291,17 @@ func (w *write) answerOf(id ring.NodeID, attempt int, reply transport.AppendRepl
 	}
 }
 
-func (w *write) noteLocked(id ring.NodeID, reply transport.AppendReply, err error) {
+func (w *write) noteLocked(id ring.NodeID, role quorum.Role, reply transport.AppendReply, err error) {
 	switch {
 	case err != nil:
-		w.tracker.Fail(id, err)
+		w.tracker.Fail(id, role, err)
 		w.c.noteRing(err)
 		w.moved = w.moved || isOtherRing(err)
 	case reply.Stale:
 		w.stale = max(w.stale, reply.Highest)
-		w.tracker.Fail(id, ErrStale)
+		w.tracker.Fail(id, role, ErrStale)
 	default:
-		w.tracker.Ack(id)
+		w.tracker.Ack(id, role)
 	}
 }
 
@@ -317,7 +320,7 @@ func (w *write) appendHere(ctx context.Context, b *model.Batch) {
 	} else {
 		defer w.c.putBatch(mine)
 	}
-	w.storeHere(ctx, mine, (*ring.List).Owns)
+	w.storeHere(ctx, mine, quorum.Owner)
 }
 
 // gather puts together the groups that the node is an owner of.
@@ -354,8 +357,8 @@ func appendBatch(dst, src *model.Batch) {
 	dst.Metadata = append(dst.Metadata, src.Metadata...)
 }
 
-// storeHere stores the groups for which is holds, which are b.
-func (w *write) storeHere(ctx context.Context, b *model.Batch, is func(*ring.List, ring.NodeID) bool) {
+// storeHere stores the groups that this node has the role in, which are b.
+func (w *write) storeHere(ctx context.Context, b *model.Batch, role quorum.Role) {
 	var reply transport.AppendReply
 	err := w.c.enter(w.t.ring.Number())
 	if err == nil {
@@ -365,7 +368,7 @@ func (w *write) storeHere(ctx context.Context, b *model.Batch, is func(*ring.Lis
 	if err == nil && !reply.Stale {
 		var origins []frontier.Origin
 		for i := range w.groups {
-			if is(w.groups[i].list, w.c.opts.Node) {
+			if hasRole(w.groups[i].list, w.c.opts.Node, role) {
 				origins = append(origins, w.groups[i].origin)
 			}
 		}
@@ -374,7 +377,7 @@ func (w *write) storeHere(ctx context.Context, b *model.Batch, is func(*ring.Lis
 	w.c.clock.Observe(reply.Highest)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.noteLocked(w.c.opts.Node, reply, err)
+	w.noteLocked(w.c.opts.Node, role, reply, err)
 }
 
 // wait returns when the write is durable, cannot become so, is stale or late.
@@ -406,6 +409,8 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 		case <-w.signal:
 		case <-timer.C:
 			late = true
+			w.askAgain(ctx)
+			timer.Reset(w.c.opts.StandInAfter)
 		case <-ctx.Done():
 			return copies, err
 		case <-w.c.ctx.Done():
@@ -414,21 +419,44 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 	}
 }
 
-// ask has stand-ins store the groups that they are candidates of.
+// askAgain asks the candidates that could not be reached and now can: right after
+// a start the connections come one after the other.
+func (w *write) askAgain(ctx context.Context) {
+	type copyOf struct {
+		id   ring.NodeID
+		role quorum.Role
+	}
+	var back []copyOf
+	w.mu.Lock()
+	w.tracker.Again(func(id ring.NodeID, role quorum.Role, err error) bool {
+		lost := errors.Is(err, transport.ErrUnreachable) || errors.Is(err, transport.ErrLost)
+		if !lost || id == w.c.opts.Node || w.c.doubtfulNode(id) {
+			return false
+		}
+		back = append(back, copyOf{id, role})
+		return true
+	})
+	w.mu.Unlock()
+	for _, b := range back {
+		w.send(ctx, b.id, b.role)
+	}
+}
+
+// ask has stand-ins store the groups that they stand in for.
 func (w *write) ask(ctx context.Context, standIns []ring.NodeID) {
 	for _, id := range standIns {
 		w.c.stats.standIns.Inc()
 		if id != w.c.opts.Node {
-			w.send(ctx, id, false)
+			w.send(ctx, id, quorum.StandIn)
 			continue
 		}
 		mine := w.c.getBatch()
 		for i := range w.groups {
-			if w.groups[i].list.Has(id) {
+			if hasRole(w.groups[i].list, id, quorum.StandIn) {
 				appendBatch(mine, w.groups[i].batch)
 			}
 		}
-		w.storeHere(ctx, mine, (*ring.List).Has)
+		w.storeHere(ctx, mine, quorum.StandIn)
 		w.c.putBatch(mine)
 	}
 }

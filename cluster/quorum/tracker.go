@@ -24,17 +24,41 @@ func (o Outcome) String() string { return [...]string{"pending", "durable", "fai
 // ErrSilent is the reason given for a node that has not answered.
 var ErrSilent = errors.New("no answer yet")
 
-// state is what is known of one node's copy.
-type state struct {
-	node  ring.NodeID
+// Role says for which of its groups a node was asked, and answers: what it holds
+// of the groups it owns is no copy of those that it stands in for.
+type Role uint8
+
+const (
+	// Owner is of the groups that the node owns.
+	Owner Role = iota
+	// StandIn is of the groups that the node is a candidate of and no owner.
+	StandIn
+	roles
+)
+
+// RoleIn returns the node's role in a group that it is a candidate of.
+func RoleIn(g *ring.List, id ring.NodeID) Role {
+	if g.Owns(id) {
+		return Owner
+	}
+	return StandIn
+}
+
+// copyState is what is known of one node's copy of the groups of one role.
+type copyState struct {
 	asked bool
 	acked bool
 	err   error // nil while unanswered
 }
 
+type state struct {
+	node ring.NodeID
+	as   [roles]copyState
+}
+
 // Tracker follows one write over the groups of candidates that its samples
-// belong to. A node's answer counts for every group that it is a candidate of.
-// It belongs to one goroutine.
+// belong to. A node's answer counts for every group in which it has the role
+// that it was asked in. It belongs to one goroutine.
 type Tracker struct {
 	groups []*ring.List
 	nodes  []state
@@ -62,37 +86,49 @@ func (t *Tracker) find(id ring.NodeID) *state {
 	return nil
 }
 
-// Asked notes that the node was sent its copy.
-func (t *Tracker) Asked(id ring.NodeID) {
+// in returns the state of the node's copy of a group that it is a candidate of.
+func (t *Tracker) in(g *ring.List, id ring.NodeID) *copyState {
+	return &t.find(id).as[RoleIn(g, id)]
+}
+
+// Asked notes that the node was sent its copy of the groups of a role.
+func (t *Tracker) Asked(id ring.NodeID, role Role) {
 	if s := t.find(id); s != nil {
-		s.asked = true
+		s.as[role].asked = true
 	}
 }
 
-// WasAsked says whether the node was sent its copy.
-func (t *Tracker) WasAsked(id ring.NodeID) bool {
-	s := t.find(id)
-	return s != nil && s.asked
-}
-
 // Ack notes that the node holds its copy durably.
-func (t *Tracker) Ack(id ring.NodeID) {
+func (t *Tracker) Ack(id ring.NodeID, role Role) {
 	if s := t.find(id); s != nil {
-		s.asked, s.acked, s.err = true, true, nil
+		s.as[role] = copyState{asked: true, acked: true}
 	}
 }
 
 // Fail notes that the node's copy failed.
-func (t *Tracker) Fail(id ring.NodeID, err error) {
-	if s := t.find(id); s != nil && !s.acked {
-		s.err = err
+func (t *Tracker) Fail(id ring.NodeID, role Role, err error) {
+	if s := t.find(id); s != nil && !s.as[role].acked {
+		s.as[role].err = err
 	}
 }
 
-// Acked says whether the node holds its copy.
-func (t *Tracker) Acked(id ring.NodeID) bool {
-	s := t.find(id)
-	return s != nil && s.acked
+// Again calls ask for every copy that failed in a group which is not durable, and
+// forgets the failure where ask says so: the node is being asked again.
+func (t *Tracker) Again(ask func(id ring.NodeID, role Role, err error) bool) {
+	for _, g := range t.groups {
+		if g.Complete(t.ackedIn(g)) {
+			continue
+		}
+		for _, id := range g.Nodes {
+			if s := t.in(g, id); s.err != nil && ask(id, RoleIn(g, id), s.err) {
+				s.err = nil
+			}
+		}
+	}
+}
+
+func (t *Tracker) ackedIn(g *ring.List) func(ring.NodeID) bool {
+	return func(id ring.NodeID) bool { return t.in(g, id).acked }
 }
 
 // Outcome returns the state of the write: it is Durable when all groups are, and
@@ -101,8 +137,8 @@ func (t *Tracker) Outcome() Outcome {
 	out := Durable
 	for _, g := range t.groups {
 		switch {
-		case g.Complete(t.Acked):
-		case !g.Possible(t.failed):
+		case g.Complete(t.ackedIn(g)):
+		case !g.Possible(func(id ring.NodeID) bool { return t.in(g, id).err != nil }):
 			return Failed
 		default:
 			out = Pending
@@ -111,18 +147,13 @@ func (t *Tracker) Outcome() Outcome {
 	return out
 }
 
-func (t *Tracker) failed(id ring.NodeID) bool {
-	s := t.find(id)
-	return s != nil && s.err != nil
-}
-
 // Copies returns the smallest number of acknowledgements that any group has: so
 // many copies of each sample are durable.
 func (t *Tracker) Copies() int {
 	least := -1
 	for _, g := range t.groups {
 		for i := range g.Groups() {
-			if acked := t.acks(g.Group(i).Nodes); least < 0 || acked < least {
+			if acked := t.acks(g, i); least < 0 || acked < least {
 				least = acked
 			}
 		}
@@ -130,10 +161,11 @@ func (t *Tracker) Copies() int {
 	return max(least, 0)
 }
 
-func (t *Tracker) acks(nodes []ring.NodeID) int {
+// acks counts the acknowledgements of candidates i of group g.
+func (t *Tracker) acks(g *ring.List, i int) int {
 	n := 0
-	for _, id := range nodes {
-		if t.find(id).acked {
+	for _, id := range g.Group(i).Nodes {
+		if t.in(g, id).acked {
 			n++
 		}
 	}
@@ -145,17 +177,17 @@ func (t *Tracker) acks(nodes []ring.NodeID) int {
 // doubted says are silent or that failed, less the stand-ins asked already.
 func (t *Tracker) StandIns(dst []ring.NodeID, doubted func(ring.NodeID) bool) []ring.NodeID {
 	for _, g := range t.groups {
-		if g.Complete(t.Acked) {
+		if g.Complete(t.ackedIn(g)) {
 			continue
 		}
 		missing := 0
 		for _, id := range g.Nodes[:g.Owners] {
-			if s := t.find(id); !s.acked && (s.err != nil || doubted(id)) {
+			if s := t.in(g, id); !s.acked && (s.err != nil || doubted(id)) {
 				missing++
 			}
 		}
 		for _, id := range g.Nodes[g.Owners:] {
-			s := t.find(id)
+			s := t.in(g, id)
 			if missing == 0 {
 				break
 			}
@@ -175,7 +207,7 @@ func (t *Tracker) StandIns(dst []ring.NodeID, doubted func(ring.NodeID) bool) []
 func (t *Tracker) Owed(dst []ring.NodeID, g int) []ring.NodeID {
 	l := t.groups[g]
 	for _, id := range l.Nodes[:l.Owners] {
-		if !t.find(id).acked {
+		if !t.in(l, id).acked {
 			dst = append(dst, id)
 		}
 	}
@@ -186,11 +218,12 @@ func (t *Tracker) Owed(dst []ring.NodeID, g int) []ring.NodeID {
 // owed: prefer if it holds the samples, else the first that does. False when
 // none does.
 func (t *Tracker) Keeper(g int, prefer ring.NodeID) (ring.NodeID, bool) {
-	if s := t.find(prefer); s != nil && s.acked && t.groups[g].Has(prefer) {
+	l := t.groups[g]
+	if l.Has(prefer) && t.in(l, prefer).acked {
 		return prefer, true
 	}
-	for _, id := range t.groups[g].Nodes {
-		if t.find(id).acked {
+	for _, id := range l.Nodes {
+		if t.in(l, id).acked {
 			return id, true
 		}
 	}
@@ -200,18 +233,18 @@ func (t *Tracker) Keeper(g int, prefer ring.NodeID) (ring.NodeID, bool) {
 // Err describes the first group that is not durable: nil when all are.
 func (t *Tracker) Err() error {
 	for _, g := range t.groups {
-		if g.Complete(t.Acked) {
+		if g.Complete(t.ackedIn(g)) {
 			continue
 		}
 		e := &Error{}
 		for i := range g.Groups() {
 			group := g.Group(i)
-			if acked := t.acks(group.Nodes); e.Need == 0 || acked-group.W < e.Acked-e.Need {
+			if acked := t.acks(g, i); e.Need == 0 || acked-group.W < e.Acked-e.Need {
 				e.Need, e.Acked = group.W, acked
 			}
 		}
 		for _, id := range g.Nodes {
-			switch s := t.find(id); {
+			switch s := t.in(g, id); {
 			case s.acked:
 			case s.err != nil:
 				e.Failed = append(e.Failed, NodeError{id, s.err})

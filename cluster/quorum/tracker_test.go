@@ -19,12 +19,12 @@ func list(owners, w int, ids ...ring.NodeID) *ring.List {
 func TestThreeCopies(t *testing.T) {
 	var tr Tracker
 	tr.Reset([]*ring.List{list(3, 2, 1, 2, 3)})
-	tr.Ack(1)
+	tr.Ack(1, Owner)
 	if tr.Outcome() != Pending {
 		t.Fatalf("one of three: %s", tr.Outcome())
 	}
-	tr.Fail(3, errDown)
-	tr.Ack(2)
+	tr.Fail(3, Owner, errDown)
+	tr.Ack(2, Owner)
 	if tr.Outcome() != Durable || tr.Copies() != 2 {
 		t.Fatalf("two of three: %s, %d copies", tr.Outcome(), tr.Copies())
 	}
@@ -49,13 +49,13 @@ func TestStandIn(t *testing.T) {
 	if got := tr.StandIns(nil, func(id ring.NodeID) bool { return id == 2 }); !slices.Equal(got, []ring.NodeID{3}) {
 		t.Fatalf("stand-ins of the silent: %v", got)
 	}
-	tr.Asked(3)
-	tr.Fail(2, errDown)
+	tr.Asked(3, StandIn)
+	tr.Fail(2, Owner, errDown)
 	if got := tr.StandIns(nil, nobody); len(got) != 0 {
 		t.Fatalf("asked again: %v", got)
 	}
-	tr.Ack(1)
-	tr.Ack(3)
+	tr.Ack(1, Owner)
+	tr.Ack(3, StandIn)
 	if tr.Outcome() != Durable {
 		t.Fatal("owner and stand-in are W")
 	}
@@ -68,11 +68,11 @@ func TestErrorNamesCulprits(t *testing.T) {
 	var tr Tracker
 	tr.Reset([]*ring.List{list(3, 2, 1, 2, 3)})
 	for _, id := range []ring.NodeID{1, 2, 3} {
-		tr.Asked(id)
+		tr.Asked(id, Owner)
 	}
-	tr.Ack(1)
-	tr.Fail(2, errDown)
-	tr.Fail(3, errDown)
+	tr.Ack(1, Owner)
+	tr.Fail(2, Owner, errDown)
+	tr.Fail(3, Owner, errDown)
 	if tr.Outcome() != Failed {
 		t.Fatal(tr.Outcome())
 	}
@@ -97,22 +97,30 @@ func TestAgainstSets(t *testing.T) {
 		}
 		var tr Tracker
 		tr.Reset(groups)
-		acked, failed := map[ring.NodeID]bool{}, map[ring.NodeID]bool{}
+		type copyOf struct {
+			id   ring.NodeID
+			role Role
+		}
+		acked, failed := map[copyOf]bool{}, map[copyOf]bool{}
 		for range rapid.IntRange(0, 12).Draw(t, "events") {
-			id := ring.NodeID(rapid.IntRange(1, 6).Draw(t, "node"))
+			id := copyOf{ring.NodeID(rapid.IntRange(1, 6).Draw(t, "node")), Role(rapid.IntRange(0, 1).Draw(t, "role"))}
 			if rapid.Bool().Draw(t, "ack") {
-				tr.Ack(id)
+				tr.Ack(id.id, id.role)
 				acked[id] = true
 				delete(failed, id)
 			} else {
-				tr.Fail(id, errDown)
+				tr.Fail(id.id, id.role, errDown)
 				failed[id] = !acked[id]
 			}
 		}
 		want, least := Durable, 99
 		for _, g := range groups {
 			a, f := 0, 0
-			for _, id := range g.Nodes {
+			for i, node := range g.Nodes {
+				id := copyOf{node, Owner}
+				if i >= g.Owners {
+					id.role = StandIn
+				}
 				if acked[id] {
 					a++
 				} else if failed[id] {
@@ -158,10 +166,10 @@ func TestDualNeedsBoth(t *testing.T) {
 	} {
 		tr.Reset([]*ring.List{l})
 		for _, id := range c.acked {
-			tr.Ack(id)
+			tr.Ack(id, Owner)
 		}
 		for _, id := range c.failed {
-			tr.Fail(id, errors.New("down"))
+			tr.Fail(id, Owner, errors.New("down"))
 		}
 		if got := tr.Outcome(); got != c.want || tr.Copies() != c.copies {
 			t.Errorf("acked %v, failed %v: %s with %d copies, want %s with %d", c.acked, c.failed, got, tr.Copies(), c.want, c.copies)
@@ -170,4 +178,46 @@ func TestDualNeedsBoth(t *testing.T) {
 			t.Errorf("acked %v: error %v", c.acked, tr.Err())
 		}
 	}
+}
+
+// TestRolesAreApart: what a node holds as an owner of one group is no copy of
+// another that it stands in for, and it may be asked for both.
+func TestRolesAreApart(t *testing.T) {
+	var tr Tracker
+	tr.Reset([]*ring.List{list(2, 2, 1, 2, 3), list(2, 2, 2, 3, 1)})
+	tr.Ack(1, Owner)
+	tr.Ack(2, Owner)
+	if tr.Outcome() != Pending || tr.Copies() != 1 {
+		t.Fatalf("the second group has one copy: %s with %d", tr.Outcome(), tr.Copies())
+	}
+	if got := tr.StandIns(nil, func(id ring.NodeID) bool { return id == 3 }); !slices.Equal(got, []ring.NodeID{1}) {
+		t.Fatalf("stand-ins %v", got)
+	}
+	tr.Ack(1, StandIn)
+	if tr.Outcome() != Durable || tr.Copies() != 2 {
+		t.Fatalf("%s with %d copies", tr.Outcome(), tr.Copies())
+	}
+	if owed := tr.Owed(nil, 1); !slices.Equal(owed, []ring.NodeID{3}) {
+		t.Fatalf("owed %v", owed)
+	}
+}
+
+// TestAgain: a failed copy of a group that is not durable may be asked for again.
+func TestAgain(t *testing.T) {
+	var tr Tracker
+	tr.Reset([]*ring.List{list(3, 2, 1, 2, 3)})
+	tr.Ack(1, Owner)
+	tr.Fail(2, Owner, errDown)
+	tr.Fail(3, Owner, errDown)
+	tr.Again(func(id ring.NodeID, role Role, err error) bool {
+		return id == 3 && role == Owner && errors.Is(err, errDown)
+	})
+	if tr.Outcome() != Pending {
+		t.Fatal(tr.Outcome())
+	}
+	tr.Ack(3, Owner)
+	tr.Again(func(ring.NodeID, Role, error) bool {
+		t.Fatal("asked though the write is durable")
+		return false
+	})
 }
