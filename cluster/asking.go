@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,17 +19,18 @@ const patience = time.Second
 // answers is who has answered a read so far, and who cannot.
 type answers struct {
 	t      *topology
+	lists  []ring.List // that must be complete
 	level  quorum.Level
 	counts map[ring.NodeID]bool  // answered, and its answer counts
 	failed map[ring.NodeID]error // will not answer
 }
 
 func newAnswers(t *topology, level quorum.Level) *answers {
-	return &answers{t: t, level: level, counts: map[ring.NodeID]bool{}, failed: map[ring.NodeID]error{}}
+	return &answers{t: t, lists: t.lists, level: level, counts: map[ring.NodeID]bool{}, failed: map[ring.NodeID]error{}}
 }
 
 func (a *answers) complete() bool {
-	return a.level.Complete(a.t.lists, func(id ring.NodeID) bool { return a.counts[id] })
+	return a.level.Complete(a.lists, func(id ring.NodeID) bool { return a.counts[id] })
 }
 
 // verdict says what is to be said of the answer: nothing when it is complete, a
@@ -41,17 +43,22 @@ func (a *answers) verdict(majority bool) (warnings []string, err error) {
 		return warnings, nil
 	}
 	why := a.missing()
-	if !quorum.One.Complete(a.t.lists, func(id ring.NodeID) bool { return a.counts[id] }) {
+	if !quorum.One.Complete(a.lists, func(id ring.NodeID) bool { return a.counts[id] }) {
 		return nil, unavailable(fmt.Errorf("%w: %s", ErrNoAnswer, why))
 	}
 	return append(warnings, "possibly incomplete or stale: fewer copies answered than asked for: "+why), nil
+}
+
+// needs says whether the node is a candidate of anything that was asked for.
+func (a *answers) needs(id ring.NodeID) bool {
+	return slices.ContainsFunc(a.lists, func(l ring.List) bool { return l.Has(id) })
 }
 
 func (a *answers) missing() string {
 	var parts []string
 	for _, m := range a.t.ring.Members() {
 		switch err := a.failed[m.ID]; {
-		case a.counts[m.ID]:
+		case a.counts[m.ID] || !a.needs(m.ID):
 		case err != nil:
 			parts = append(parts, fmt.Sprintf("node %d: %v", m.ID, err))
 		default:

@@ -49,9 +49,10 @@ func (s *Set) reopen() bool {
 	}
 	t := s.c.topo.Load()
 	s.asked.ring = t.ring.Number()
-	s.answers = newAnswers(t, quorum.LevelFrom(s.parent))
+	var nodes []ring.NodeID
+	s.answers, nodes = answersOf(t, quorum.LevelFrom(s.parent), s.only)
 	s.sources = nil
-	if s.err = s.ask(memberIDs(t)); s.err != nil {
+	if s.err = s.ask(nodes); s.err != nil {
 		return false
 	}
 	return true

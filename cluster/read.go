@@ -64,9 +64,10 @@ type Set struct {
 	began   time.Time
 
 	tombstones []model.Tombstone
-	headed     bool // all heads that will come are there
-	repairing  bool // what a copy misses is sent to it
-	patient    bool // nobody is given up for being slow, and no limit holds
+	headed     bool           // all heads that will come are there
+	only       *labels.Labels // the one series that is asked for; nil: all that match
+	repairing  bool           // what a copy misses is sent to it
+	patient    bool           // nobody is given up for being slow, and no limit holds
 	samples    int
 	current    *Series
 	warnings   []string
@@ -91,6 +92,37 @@ func (c *Cluster) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 		s.repairing = true
 	}
 	return s, err
+}
+
+// SelectSeries is Select for one series by all of its labels: only its candidates
+// are asked, and only they count.
+func (c *Cluster) SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (*Set, error) {
+	t, err := c.readable()
+	if err != nil {
+		return nil, err
+	}
+	q := selectRequest{ring: t.ring.Number(), mint: mint, maxt: maxt, lookback: hintLookback}
+	ls.Range(func(l labels.Label) {
+		q.matchers = append(q.matchers, &labels.Matcher{Type: labels.MatchEqual, Name: l.Name, Value: l.Value})
+	})
+	a, nodes := answersOf(t, quorum.LevelFrom(ctx), &ls)
+	s, err := c.open(ctx, a, nodes, q)
+	if s != nil {
+		s.repairing, s.only = true, &ls
+	}
+	return s, err
+}
+
+// answersOf returns what a read needs and whom it asks: of one series, or of all
+// when only is nil.
+func answersOf(t *topology, level quorum.Level, only *labels.Labels) (*answers, []ring.NodeID) {
+	a := newAnswers(t, level)
+	if only == nil {
+		return a, memberIDs(t)
+	}
+	list := t.ring.ListOf(model.SeriesIDOf(*only).Token())
+	a.lists = t.lists[list : list+1]
+	return a, a.lists[0].Nodes
 }
 
 // open begins to ask the nodes.
@@ -138,8 +170,8 @@ func (s *Set) Next() bool {
 			s.finish()
 			break
 		}
-		if next.cols.Len() == 0 {
-			continue // all of it is deleted
+		if next.cols.Len() == 0 || s.only != nil && !labels.Equal(next.labels, *s.only) {
+			continue // all of it is deleted, or another has the labels among others
 		}
 		if s.samples += next.cols.Len(); s.samples > s.c.opts.MaxSamples && !s.patient {
 			s.err = fmt.Errorf("%w: the limit is %d", ErrTooManySamples, s.c.opts.MaxSamples)

@@ -235,6 +235,41 @@ func TestSplitThreeTwo(t *testing.T) {
 	})
 }
 
+// TestSelectSeries: a read of one series needs only its candidates: with two of
+// five nodes dead it is complete where two of its three are alive, while a read of
+// everything is marked.
+func TestSelectSeries(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 5, 3)
+		tc.ready()
+		alive, short := tc.seriesOf(1, 2, 3), tc.seriesOf(4, 5, 1)
+		tc.mustWrite(tc.nodes[0], alive, 1, 1)
+		tc.mustWrite(tc.nodes[0], short, 1, 2)
+		tc.stop(tc.nodes[3])
+		tc.stop(tc.nodes[4])
+		for _, c := range []struct {
+			name     string
+			complete bool
+		}{{alive, true}, {short, false}} {
+			set, err := tc.nodes[1].SelectSeries(t.Context(), 0, 10, metric(c.name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for set.Next() {
+				n++
+			}
+			if set.Err() != nil || n != 1 || (len(set.Warnings()) == 0) != c.complete {
+				t.Errorf("%s: %d series, warnings %q, error %v", c.name, n, set.Warnings(), set.Err())
+			}
+			set.Close()
+		}
+		if _, warnings, err := tc.nodes[1].read(alive, quorum.Quorum); err != nil || len(warnings) == 0 {
+			t.Errorf("a read that may need any range: %q, %v", warnings, err)
+		}
+	})
+}
+
 // TestRandomFaults runs clients against a cluster to which things happen, and
 // checks every complete read and the state after the last fault.
 func TestRandomFaults(t *testing.T) {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sort"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -44,6 +45,58 @@ func (s *clusterStore) Select(ctx context.Context, mint, maxt int64, ms ...*labe
 		return nil, fmt.Errorf("ask the cluster for series: %w", err)
 	}
 	return clusterSet{set}, nil
+}
+
+// SelectSeries implements promql's store.SeriesLookup: only the nodes that hold
+// the series matter.
+func (s *clusterStore) SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (promql.SeriesSet, error) {
+	if s.cluster.CopyIsComplete(atLevel(ctx)) {
+		var ms []*labels.Matcher
+		ls.Range(func(l labels.Label) {
+			ms = append(ms, &labels.Matcher{Type: labels.MatchEqual, Name: l.Name, Value: l.Value})
+		})
+		set, err := s.local.Select(ctx, mint, maxt, ms...)
+		if err != nil {
+			return nil, err
+		}
+		return newExactSet(set, ls), nil
+	}
+	set, err := s.cluster.SelectSeries(atLevel(ctx), mint, maxt, ls)
+	if err != nil {
+		return nil, fmt.Errorf("ask the cluster for a series: %w", err)
+	}
+	return clusterSet{set}, nil
+}
+
+// exactSet has the one series of a set that has these labels and no others.
+type exactSet struct {
+	promql.SeriesSet
+	labels labels.Labels
+}
+
+// newExactSet goes straight to the series where the set has random access: the
+// others may be many.
+func newExactSet(set promql.SeriesSet, ls labels.Labels) promql.SeriesSet {
+	local, ok := set.(*localSet)
+	if !ok {
+		return &exactSet{SeriesSet: set, labels: ls}
+	}
+	i := sort.Search(local.Len(), func(i int) bool { return labels.Compare(local.Labels(i), ls) >= 0 })
+	local.at = i - 1
+	return &exactSet{SeriesSet: set, labels: ls}
+}
+
+// Next implements promql.SeriesSet.
+func (s *exactSet) Next() bool {
+	for s.SeriesSet.Next() {
+		switch order := labels.Compare(s.At().Labels(), s.labels); {
+		case order == 0:
+			return true
+		case order > 0:
+			return false
+		}
+	}
+	return false
 }
 
 // LabelNames implements promql.Store.
