@@ -64,7 +64,7 @@ type DB struct {
 
 	maintenance sync.Mutex
 	coldMarked  bool   // series are marked for eviction; guarded by maintenance
-	coldSince   uint64 // flushes when they were
+	coldSince   uint32 // epochs when they were
 	flushing    sync.Mutex
 	frozen      *frozenEpoch  // a flush that is under way or failed; guarded by flushing
 	epochs      atomic.Uint32 // buffers made so far

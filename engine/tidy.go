@@ -47,8 +47,11 @@ func (db *DB) dropPresence(v *view) {
 	// No batch may come in between looking and forgetting.
 	db.epoch.Lock()
 	defer db.epoch.Unlock()
+	if db.active != v.active {
+		return // the buffer in between may be in a file that v does not know: next time
+	}
 	for _, window := range db.registry.PresentWindows() {
-		if held[window] || v.active.windows.has(window) || db.active.windows.has(window) {
+		if held[window] || v.active.windows.has(window) {
 			continue
 		}
 		if v.frozen != nil && v.frozen.windows.has(window) {
@@ -60,7 +63,7 @@ func (db *DB) dropPresence(v *view) {
 }
 
 // evict forgets series that no open window, buffer, file or exemplar names, in
-// two halves with a flush between them.
+// two halves with a freeze between them.
 func (db *DB) evict(v *view) {
 	var broad []*liveFile
 	for _, f := range v.files {
@@ -68,7 +71,9 @@ func (db *DB) evict(v *view) {
 			broad = append(broad, f)
 		}
 	}
-	// Series that get samples from here on are no longer cold.
+	// Asked first: what writes left that the freeze has waited for is looked at
+	// below. Series that get samples from here on are no longer cold.
+	frozen := db.coldMarked && db.epochs.Load() > db.coldSince
 	present := db.registry.PresentAnywhere()
 	keep := func(ref model.Ref) bool {
 		if present(ref) || db.exemplars.holds(ref) {
@@ -79,8 +84,7 @@ func (db *DB) evict(v *view) {
 			return ok
 		})
 	}
-	flushes := db.counters.flushes.Load()
-	if db.coldMarked && flushes > db.coldSince {
+	if frozen {
 		db.coldMarked = false
 		if db.opts.Versions {
 			// What the series have seen goes with them (V2).
@@ -91,7 +95,9 @@ func (db *DB) evict(v *view) {
 		}
 	}
 	if !db.coldMarked && db.registry.MarkCold(keep) > 0 {
-		db.coldMarked, db.coldSince = true, flushes
+		// A freeze from here on waits for the writes that took a series before it
+		// was marked; a flush that is under way now froze before.
+		db.coldMarked, db.coldSince = true, db.epochs.Load()
 	}
 }
 

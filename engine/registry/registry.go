@@ -205,21 +205,16 @@ func (r *Registry) addLocked(s *shard, ref model.Ref, e *entry, state uint32) {
 func (r *Registry) growLocked(ref model.Ref) *page {
 	pages := *r.pages.Load()
 	n := int(ref >> pageBits)
-	if n >= len(pages) {
-		grown := make([]*page, n+1, 2*(n+1))
-		copy(grown, pages)
-		pages = grown
-		r.pages.Store(&pages)
+	if n < len(pages) && pages[n] != nil {
+		return pages[n]
 	}
-	if pages[n] == nil {
-		// Readers hold the old slice without a lock: never write into it.
-		grown := make([]*page, len(pages), cap(pages))
-		copy(grown, pages)
-		grown[n] = new(page)
-		pages = grown
-		r.pages.Store(&pages)
-	}
-	return pages[n]
+	// Readers hold the old slice, and where it is stored, without a lock: never
+	// write into either.
+	grown := make([]*page, max(n+1, len(pages)), max(2*(n+1), cap(pages)))
+	copy(grown, pages)
+	grown[n] = new(page)
+	r.pages.Store(&grown)
+	return grown[n]
 }
 
 // dropPagesLocked lets go of pages that eviction has emptied and that no new

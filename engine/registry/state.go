@@ -106,9 +106,9 @@ func (r *Registry) MarkCold(keep func(model.Ref) bool) int {
 }
 
 // RemoveCold is the second half: it forgets the series that still have the
-// mark and that keep still says no to, and returns how many. The caller leaves
-// enough time between the halves for writes that hold a reference to have
-// ended: a flush lies between them.
+// mark and that keep still says no to, and returns how many. Between the halves
+// the caller waits for all writes that hold a reference, and asks keep for what
+// they left: a freeze of the buffer lies between them.
 func (r *Registry) RemoveCold(keep func(model.Ref) bool) int {
 	var gone []model.Ref
 	r.eachLive(func(ref model.Ref, p *page) {
