@@ -96,6 +96,10 @@ func newRun(t *testing.T, rng *rand.Rand) *run {
 		r.gen.keep = 72 * time.Hour
 		env = append(env, "RETENTION=3d")
 	}
+	if rng.IntN(3) == 0 {
+		// A cluster of one: every sample has its version.
+		env = append(env, "CLUSTER_ENABLED=true")
+	}
 	t.Logf("%v", env)
 	r.node = process.Start(t, filepath.Join(r.dir, "data"), env...)
 	r.dir = filepath.Join(r.dir, "data")
