@@ -1,9 +1,12 @@
 package hints
 
 import (
+	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -14,6 +17,8 @@ import (
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 func labelsOf(ref model.Ref) labels.Labels {
 	return labels.FromStrings("__name__", fmt.Sprintf("m%d", ref))
@@ -129,6 +134,47 @@ func TestBounded(t *testing.T) {
 	}
 	if st := s.Stats(); st.Bytes != 0 || len(s.Owed()) != 0 {
 		t.Fatalf("after dropping: %+v", st)
+	}
+}
+
+// TestGolden holds the bytes of a segment: a difference is a new version. Hints
+// that were written before an upgrade are handed over after it.
+func TestGolden(t *testing.T) {
+	const path = "testdata/segment.golden"
+	fs := vfs.NewMem()
+	s, err := Open(fs, "hints", Options{Labels: labelsOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Add(2, batch(5, 1, 2), nil), s.Add(2, batch(7, 2), nil), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := vfs.ReadFile(fs, "hints/2/00000000000000000001.hint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *rewrite {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the bytes changed; got\n%x\nwant\n%x", got, want)
+	}
+	records, _ := parse(want)
+	var b model.Batch
+	refs, to := map[uint32]model.Ref{}, &taker{}
+	for _, r := range records {
+		if err := replayRecord(r, refs, &b, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"m1@10=5 v5", "m2@20=5 v5", "m2@20=7 v7"}; !slices.Equal(to.got, want) {
+		t.Errorf("read %v, want %v", to.got, want)
 	}
 }
 

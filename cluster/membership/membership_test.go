@@ -1,8 +1,11 @@
 package membership
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,6 +15,8 @@ import (
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/internal/wire"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 func ringOf(t *testing.T, ids ...ring.NodeID) *ring.Ring {
 	t.Helper()
@@ -176,6 +181,38 @@ func TestState(t *testing.T) {
 	got, err := LoadState(fs, dir)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+// TestStateGolden reads a state as version 1 wrote it, and holds its bytes.
+func TestStateGolden(t *testing.T) {
+	const path = "testdata/state.golden"
+	want := &State{
+		Cluster: "count", Node: 2, Disk: "d2",
+		Ring: &RingRecord{
+			Number: 7, ClusterID: "id", RF: 2, Members: []RingMember{{ID: 1, Disk: "d1"}, {ID: 2, Zone: "z", Disk: "d2"}},
+			Next: &NextRing{RF: 2, Members: []RingMember{{ID: 2, Zone: "z", Disk: "d2"}}},
+		},
+		Addresses: map[ring.NodeID]string{1: "a:1"}, Seen: map[ring.NodeID]Sighting{1: {Disk: "d1", Starts: 9}},
+	}
+	data, err := encodeState(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *rewrite {
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(data, golden) {
+		t.Errorf("the bytes changed; got\n%q\nwant\n%q", data, golden)
+	}
+	if got, err := decodeState(golden); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
