@@ -123,7 +123,7 @@ func apiRoutes(api http.Handler) []route {
 	add("/read", "POST", stream)
 	for _, path := range []string{
 		"/rules", "/alerts", "/alertmanagers", "/scrape_pools", "/targets", "/targets/metadata", "/features", "/notifications", "/openapi.yaml",
-		"/status/config", "/status/runtimeinfo", "/status/buildinfo", "/status/flags", "/status/tsdb", "/status/tsdb/blocks", "/status/walreplay", "/status/self_metrics",
+		"/status/config", "/status/runtimeinfo", "/status/buildinfo", "/status/flags", "/status/tsdb", "/status/tsdb/blocks", "/status/walreplay", "/status/self_metrics", "/status/active_queries",
 	} {
 		add(path, "GET OPTIONS", quick)
 	}
@@ -138,6 +138,7 @@ func adminRoutes(h Handlers) []route {
 		{path: "/api/v1/admin/tsdb/clean_tombstones", methods: "POST PUT", handler: h.API, class: stream},
 		{path: "/api/v1/admin/tsdb/snapshot", methods: "POST PUT", handler: h.API, class: stream},
 		{path: "/api/v1/admin/tsdb/flush", methods: "POST PUT", handler: h.Flush, class: stream},
+		{path: "/api/v1/admin/cancel_query", methods: "POST", handler: h.API},
 		{path: "/debug/pprof/cmdline", methods: "GET", handler: http.HandlerFunc(pprof.Cmdline)},
 		{path: "/debug/pprof/profile", methods: "GET", handler: http.HandlerFunc(pprof.Profile), class: stream},
 		{path: "/debug/pprof/symbol", methods: "GET POST", handler: http.HandlerFunc(pprof.Symbol)},

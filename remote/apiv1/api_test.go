@@ -86,13 +86,18 @@ const loaded = `load 1m
 // newAPI mounts the API on data of the first three minutes of 1970.
 func newAPI(t *testing.T, f *fakeNode, o Options) http.Handler {
 	t.Helper()
+	return newAPIWith(t, f, nil, o)
+}
+
+func newAPIWith(t *testing.T, f *fakeNode, q Queries, o Options) http.Handler {
+	t.Helper()
 	data := promqltest.LoadedStorage(t, loaded)
 	t.Cleanup(func() { _ = data.Close() })
 	o.LookbackDelta, o.QueryTimeout = 5*time.Minute, time.Minute
 	o.Now = func() time.Time { return time.Unix(150, 0) }
 	a, err := New(Deps{
 		Engine: promqltest.NewTestEngine(t, false, 0, 1000), Parser: parser.NewParser(parser.Options{}),
-		Queryable: data, Exemplars: f, Appendable: data, Metadata: f, Admin: f, Status: f,
+		Queryable: data, Exemplars: f, Appendable: data, Metadata: f, Admin: f, Status: f, Queries: q,
 		Gatherer: prometheus.NewRegistry(), Registerer: prometheus.NewRegistry(), Logger: promslog.NewNopLogger(),
 	}, o)
 	if err != nil {

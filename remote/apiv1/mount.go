@@ -30,6 +30,7 @@ type Deps struct {
 	Metadata   MetadataReader
 	Admin      Admin
 	Status     StatusReader
+	Queries    Queries // nil = no explaining, listing and cancelling
 	Gatherer   prometheus.Gatherer
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -84,8 +85,14 @@ func New(d Deps, o Options) (*API, error) {
 	r := route.New()
 	newV1(d, o, cors, externalURL(o.ExternalURL, o.ListenAddress)).Register(r)
 	mounted := http.StripPrefix("/api/v1", r)
+	own, v1 := map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)}, mounted
+	if d.Queries != nil {
+		own["/api/v1/status/active_queries"] = activeQueriesHandler(d.Queries)
+		own["/api/v1/admin/cancel_query"] = cancelQueryHandler(d.Queries)
+		v1 = explaining(d.Queries, o.Now, mounted)
+	}
 	out := &API{
-		V1:       atConsistency(o.Consistency, override(mounted, map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)})),
+		V1:       atConsistency(o.Consistency, override(v1, own)),
 		Metadata: metadataHandler(d.Metadata),
 		Federate: atConsistency(o.Consistency, &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: o.Now, logger: d.Logger, unavailable: o.Unavailable}),
 		Flush:    flushHandler(d.Admin, o.Unavailable),

@@ -1,0 +1,25 @@
+package node
+
+import (
+	"time"
+
+	"github.com/count-db/count/promql"
+	"github.com/count-db/count/remote/apiv1"
+)
+
+// queries shows the query engine as the HTTP API wants it.
+type queries struct{ *promql.Engine }
+
+// Active implements apiv1.Queries.
+func (q queries) Active() []apiv1.ActiveQuery {
+	running := q.Engine.Active()
+	out := make([]apiv1.ActiveQuery, len(running))
+	for i, a := range running {
+		out[i] = apiv1.ActiveQuery{
+			ID: a.ID, Query: a.Query, Start: seconds(a.Start), End: seconds(a.End), Step: a.Step.Seconds(), Running: time.Since(a.Since).Seconds(),
+		}
+	}
+	return out
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
