@@ -84,10 +84,8 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 		}
 	}
 	until := nextCut(p.Until, time.Now())
-	q := selectRequest{ring: t.ring.Number(), mint: p.Until, maxt: until - 1, holder: c.opts.Node, copying: true}
-	if until == math.MaxInt64 {
-		q.maxt = until
-	}
+	q := sliceRequest(t, c.opts.Node, p.Until, until)
+	q.copying = true
 	samples, err = c.mergeSlice(t, sources, q)
 	if err != nil {
 		return false, 0, err
@@ -156,6 +154,16 @@ func (c *Cluster) copySources(t *topology) ([]ring.NodeID, error) {
 		}
 	}
 	return out, nil
+}
+
+// sliceRequest asks for what a node is a candidate of in a slice of time, which
+// ends before until.
+func sliceRequest(t *topology, holder ring.NodeID, from, until int64) selectRequest {
+	q := selectRequest{ring: t.ring.Number(), mint: from, maxt: until - 1, holder: holder}
+	if until == math.MaxInt64 {
+		q.maxt = until
+	}
+	return q
 }
 
 // mergeSlice stores the merged content of the sources.

@@ -11,10 +11,8 @@ import (
 	"github.com/count-db/count/cluster/ring"
 )
 
-const (
-	refillRetry = time.Second // between two attempts
-	refillBatch = 200_000     // samples that are stored together
-)
+// refillRetry is the time between two attempts.
+const refillRetry = time.Second
 
 // refillState is where a refill stands (C5):
 //
@@ -148,8 +146,16 @@ func (c *Cluster) refillFrom(t *topology) ([]ring.NodeID, error) {
 		if !l.Has(self) {
 			continue
 		}
-		if need := min(l.W, len(l.Nodes)-1); l.Count(usable) < need {
-			return nil, &quorum.Error{Need: need, Acked: l.Count(usable), Failed: []quorum.NodeError{{Node: self, Err: fmt.Errorf("%w from the candidates %v", ErrRefilling, l.Nodes)}}}
+		// In the middle of a change only the old candidates are sure to hold the range.
+		old := l.Group(0)
+		have := 0
+		for _, id := range old.Nodes {
+			if usable(id) {
+				have++
+			}
+		}
+		if need := min(old.W, len(old.Nodes)-1); have < need {
+			return nil, &quorum.Error{Need: need, Acked: have, Failed: []quorum.NodeError{{Node: self, Err: fmt.Errorf("%w from the candidates %v", ErrRefilling, old.Nodes)}}}
 		}
 	}
 	var out []ring.NodeID
@@ -177,56 +183,21 @@ func (c *Cluster) takeMarks(others []ring.NodeID) error {
 	return nil
 }
 
-// mergeFrom stores the merged content of the others.
+// mergeFrom stores the merged content of the others, slice by slice of time and
+// within the same budget as what a change of the ring copies.
 func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err error) {
-	a := newAnswers(t, quorum.Quorum)
-	s, err := c.open(c.ctx, a, others, selectRequest{mint: 0, maxt: math.MaxInt64, holder: c.opts.Node})
-	if err != nil {
-		return 0, err
-	}
-	defer s.Close()
-	s.patient = true
-	v := c.newByVersion()
-	flush := func() error {
-		batches := v.take()
-		err := c.storeAll(c.ctx, batches)
-		for _, b := range batches {
-			c.putBatch(b)
-		}
-		return err
-	}
-	first := true
-	for s.Next() {
-		if first {
-			first = false
-			if err := c.takeDeletes(s); err != nil {
-				return samples, err
-			}
-		}
-		if err := v.add(s.At().labels, &s.At().cols); err != nil {
+	for from := int64(0); ; {
+		until := nextCut(from, time.Now())
+		n, err := c.mergeSlice(t, others, sliceRequest(t, c.opts.Node, from, until))
+		samples += n
+		if err != nil {
 			return samples, err
 		}
-		samples += s.At().cols.Len()
-		if v.samples >= refillBatch {
-			if err := flush(); err != nil {
-				return samples, err
-			}
+		if until == math.MaxInt64 {
+			return samples, c.takeMetadata(others)
 		}
+		from = until
 	}
-	for _, src := range s.sources {
-		if src.err != nil {
-			return samples, fmt.Errorf("merge from node %d: %w", src.id, src.err)
-		}
-	}
-	if first {
-		if err := c.takeDeletes(s); err != nil {
-			return samples, err
-		}
-	}
-	if err := flush(); err != nil {
-		return samples, err
-	}
-	return samples, c.takeMetadata(others)
 }
 
 func (c *Cluster) takeDeletes(s *Set) error {
