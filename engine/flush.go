@@ -155,7 +155,9 @@ func (db *DB) wantsFlush() bool {
 		return true
 	}
 	started := db.epochStart.Load()
-	return started > 0 && db.opts.Now().UnixMilli()-started >= db.opts.FlushInterval.Milliseconds()
+	age := db.opts.Now().UnixMilli() - started
+	// Below 0 the clock was put back: nobody knows how long the samples wait.
+	return started > 0 && (age >= db.opts.FlushInterval.Milliseconds() || age < 0)
 }
 
 // full says whether appends have to wait: the active buffer or the log is at
