@@ -50,6 +50,7 @@ type seedAnswer struct {
 
 func (c *Cluster) askSeeds() {
 	var founders []membership.Founder
+	var refused, silent error
 	for _, address := range c.opts.Seeds {
 		if address == c.opts.Address {
 			founders = append(founders, c.selfFounder(address))
@@ -58,7 +59,9 @@ func (c *Cluster) askSeeds() {
 		answer, err := c.probe(address)
 		if err != nil {
 			if transport.CodeOf(err) == transport.CodeRefused {
-				c.setWaits(fmt.Errorf("%s: %w", address, err))
+				refused = fmt.Errorf("%s: %w", address, err)
+			} else {
+				silent = fmt.Errorf("%s: %w", address, err)
 			}
 			continue
 		}
@@ -72,10 +75,16 @@ func (c *Cluster) askSeeds() {
 		})
 	}
 	c.noteResolved(founders)
-	if c.topo.Load() != nil {
+	switch {
+	case c.topo.Load() != nil:
 		return
-	}
-	if !c.founder() {
+	case refused != nil: // waiting changes nothing about it
+		c.setWaits(refused)
+		return
+	case !c.founder() && len(founders) == 0 && silent != nil:
+		c.setWaits(fmt.Errorf("%w: this node's ADVERTISE_ADDRESS %s is not in its CLUSTER_NODES, so it joins through them, and none answers: %w", ErrNotFounded, c.opts.Address, silent))
+		return
+	case !c.founder():
 		c.setWaits(fmt.Errorf("%w: this node's ADVERTISE_ADDRESS %s is not in its CLUSTER_NODES, so it joins through them, and none has a ring yet", ErrNotFounded, c.opts.Address))
 		return
 	}

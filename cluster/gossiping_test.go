@@ -120,3 +120,36 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedJoin: a node that a running cluster refuses says why, and goes on
+// saying it, for as long as it is refused.
+func TestRefusedJoin(t *testing.T) {
+	for want, alter := range map[string]func(*Options){
+		"CLUSTER_NAME differs":       func(o *Options) { o.Cluster = "other" },
+		"REPLICATION_FACTOR differs": func(o *Options) { o.RF = 2 },
+		"NODE_ID 2 is used twice":    func(o *Options) { o.Node = 2 },
+	} {
+		bubble(t, func(t *testing.T) {
+			tc := newTestCluster(t, 3, 3)
+			tc.ready()
+			d := tc.make(4)
+			d.alter = alter
+			tc.start(d)
+			defer tc.stop(d)
+			said := func() bool {
+				problems := strings.Join(d.Health().Problems, "; ")
+				return strings.Contains(problems, want) && !strings.Contains(problems, "none has a ring")
+			}
+			tc.until("it says why", 10*time.Second, said)
+			for range 30 {
+				pause(100 * time.Millisecond)
+				if !said() {
+					t.Fatalf("%s: %q", want, d.Health().Problems)
+				}
+			}
+			if _, err := d.write("m", 1, 1); err == nil {
+				t.Fatal("a write at a node that was refused")
+			}
+		})
+	}
+}

@@ -18,6 +18,10 @@ import (
 // maxMessage bounds the body of a documented message, in bytes.
 const maxMessage = 16 << 20
 
+// maxReplicated bounds the timestamps that /replicate takes, in ms: the year
+// 9999. How far ahead a sample may lie was the sending node's to check.
+const maxReplicated = 253402300799999
+
 // Connect is the handler of transport.Path: other nodes connect by it. It needs
 // a ResponseWriter that can be hijacked.
 func (c *Cluster) Connect() http.Handler { return c.server }
@@ -137,8 +141,8 @@ func (c *Cluster) replicate(r *http.Request, body []byte) (int, error) {
 	defer c.putBatch(b)
 	for _, p := range req.Points {
 		v, err := parseValue(p.Value)
-		if err != nil || p.Timestamp == nil || *p.Timestamp < 0 {
-			return http.StatusBadRequest, errors.Join(errors.New("a point needs a timestamp in ms and a value"), err)
+		if err != nil || p.Timestamp == nil || *p.Timestamp < 0 || *p.Timestamp > maxReplicated {
+			return http.StatusBadRequest, errors.Join(errors.New("a point needs a timestamp in ms, not in a far future, and a value"), err)
 		}
 		b.Floats = append(b.Floats, model.FloatSample{T: *p.Timestamp, V: v})
 	}
@@ -178,9 +182,9 @@ func (c *Cluster) storeCopy(r *http.Request, ls labels.Labels, b *model.Batch) (
 
 // parseValue reads a number, or "NaN", "+Inf" and "-Inf" as strings.
 func parseValue(raw json.RawMessage) (float64, error) {
-	var v float64
-	if err := json.Unmarshal(raw, &v); err == nil {
-		return v, nil
+	var v *float64
+	if err := json.Unmarshal(raw, &v); err == nil && v != nil {
+		return *v, nil
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {

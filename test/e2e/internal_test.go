@@ -53,6 +53,30 @@ func TestDocumentedInternalForms(t *testing.T) {
 	}
 }
 
+// TestWrongInternalForms: what is wrong with a request is 400, whatever it is.
+func TestWrongInternalForms(t *testing.T) {
+	n := process.Start(t, t.TempDir())
+	node := func(body string) string { return `{"sender_id":2,"timestamp":1,"message_type":` + body + `}` }
+	for path, bodies := range map[string][]string{
+		"/replicate": {
+			`{"series":5}`, `{"series":"","points":[{"timestamp":1,"value":1}]}`, `{"series":"a","points":5}`,
+			`{"series":"a","points":[{"timestamp":-1,"value":1}]}`, `{"series":"a","points":[{"value":1}]}`,
+			`{"series":"a","points":[{"timestamp":1}]}`, `{"series":"a","points":[{"timestamp":1,"value":null}]}`,
+			`{"series":"a","points":[{"timestamp":9223372036854775807,"value":1}]}`, `{"series":"a{x=1}","points":[{"timestamp":1,"value":1}]}`,
+		},
+		"/cluster/join":     {node(`{}`), node(`null`), node(`{"NodeJoin":{"node":null}}`), node(`{"Heartbeat":{"node":{"id":2,"address":"x","status":"Active"}}}`)},
+		"/cluster/gossip":   {node(`{}`), node(`{"Bogus":{}}`), node(`{"Heartbeat":{"node":{"id":0,"address":"x","status":"Active"}}}`)},
+		"/query/range":      {`{"series":5,"start_time":0,"end_time":1}`, `{"series":"a","start_time":2,"end_time":1}`, `{"series":"a","start_time":0}`},
+		"/query/aggregated": {`{"series":"a","start_time":0,"end_time":1,"aggregation":"Bogus"}`},
+	} {
+		for _, body := range append(bodies, "", "{", "null", "[]", "\xff") {
+			if code, text, err := n.Post(path, body); err != nil || code != 400 {
+				t.Errorf("%s %s: %d %s %v, want 400", path, body, code, text, err)
+			}
+		}
+	}
+}
+
 // TestSecretGuardsTheInternalForms: with a secret only who knows it is heard.
 func TestSecretGuardsTheInternalForms(t *testing.T) {
 	n := process.Start(t, t.TempDir(), "CLUSTER_SECRET=hush")
