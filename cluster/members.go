@@ -123,8 +123,8 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	old := c.state.Ring
 	if in := c.topo.Load(); in != nil && in.ring.Number() == t.ring.Number() {
 		t.numbers = in.numbers // a number is given out once
-	} else if in != nil {
-		c.changes.restart()
+	} else if in != nil && !t.ring.Changing() {
+		c.changes.restart() // in the middle of a change everything is copied already
 	}
 	if old == nil {
 		me := record.Member(c.opts.Node)
