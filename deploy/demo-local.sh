@@ -52,18 +52,23 @@ start_prometheus() {
 		--storage.tsdb.retention.time=6h --enable-feature=exemplar-storage --web.listen-address=127.0.0.1:9090
 }
 
-stop_all() {
-	trap - EXIT INT TERM
+end() { # names: ends these processes in order and waits for them
 	local name
-	echo
-	echo "stopping"
-	for name in prometheus node-1 node-2 node-3; do
+	for name in "$@"; do
 		if alive "$name"; then kill "$(cat "$root/$name.pid")" || true; fi
 	done
-	for name in prometheus node-1 node-2 node-3; do
+	for name in "$@"; do
 		while alive "$name"; do sleep 0.1; done
 		rm -f "$root/$name.pid"
 	done
+}
+
+stop_all() {
+	trap - EXIT INT TERM
+	echo
+	echo "stopping"
+	end prometheus # first, so that what it still has to send is taken
+	end node-1 node-2 node-3
 	rm -f "$root/demo.pid"
 }
 
