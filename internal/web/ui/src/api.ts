@@ -52,6 +52,12 @@ export async function get<T>(path: string, params: Record<string, string> = {}, 
   };
 }
 
+/** post calls an endpoint that changes something and answers nothing. */
+export async function post(path: string, params: Record<string, string>): Promise<void> {
+  const response = await fetch(new URL("api/v1/" + path, root), { method: "POST", body: new URLSearchParams(params) });
+  if (!response.ok) throw new ApiError(`${response.status}: ${(await response.text()).slice(0, 300)}`);
+}
+
 /** json fetches a document that is no API v1 envelope, such as /health. */
 export async function json<T>(path: string, init?: RequestInit): Promise<T> {
   const response = await fetch(new URL(path, root), init);

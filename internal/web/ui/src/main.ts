@@ -3,6 +3,7 @@ import { json } from "./api";
 import { cardinalityPage } from "./cardinality";
 import { clusterPage } from "./cluster";
 import { el } from "./dom";
+import { queriesPage } from "./queries";
 import { queryPage } from "./query";
 
 /** A page fills main and returns what ends it. */
@@ -10,6 +11,7 @@ type Page = (main: HTMLElement) => () => void;
 
 const pages: Record<string, { title: string; page: Page }> = {
   query: { title: "Query", page: queryPage },
+  queries: { title: "Queries", page: queriesPage },
   cluster: { title: "Cluster", page: clusterPage },
   cardinality: { title: "Cardinality", page: cardinalityPage },
 };

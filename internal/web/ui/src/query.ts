@@ -21,10 +21,11 @@ export function queryPage(main: HTMLElement): () => void {
   const step = el("input", { type: "number", min: "1", placeholder: "step s", title: "step in seconds; empty = automatic", className: "short", value: state.get("step") ?? "" });
   const runButton = el("button", { textContent: "Run", className: "primary", onclick: () => void run() });
   const viewButton = el("button", { onclick: () => ((view = view === "graph" ? "table" : "graph"), void run()) });
+  const explainButton = el("button", { textContent: "Explain", title: "how the query would be split between the nodes", onclick: () => void run(explain) });
   const note = el("span", { className: "muted", id: "stats" });
   const out = el("div", { id: "result" });
 
-  main.append(box, el("div", { className: "bar" }, runButton, viewButton, range, end, step, note), out);
+  main.append(box, el("div", { className: "bar" }, runButton, viewButton, explainButton, range, end, step, note), out);
   const editor = promqlEditor(box, state.get("expr") ?? "", () => void run());
   range.onchange = end.onchange = step.onchange = () => void run();
 
@@ -32,7 +33,7 @@ export function queryPage(main: HTMLElement): () => void {
     return end.value ? new Date(end.value).getTime() / 1000 : Math.floor(Date.now() / 1000);
   }
 
-  async function run(): Promise<void> {
+  async function run(how?: (expr: string, signal: AbortSignal) => Promise<void>): Promise<void> {
     const expr = editor.state.doc.toString().trim();
     viewButton.textContent = view === "graph" ? "Table" : "Graph";
     if (!expr) return;
@@ -42,7 +43,8 @@ export function queryPage(main: HTMLElement): () => void {
     running = new AbortController();
     note.textContent = "running…";
     try {
-      if (view === "graph") await graph(expr, running.signal);
+      if (how) await how(expr, running.signal);
+      else if (view === "graph") await graph(expr, running.signal);
       else await instant(expr, running.signal);
     } catch (e) {
       if (e instanceof DOMException && e.name === "AbortError") return;
@@ -76,17 +78,31 @@ export function queryPage(main: HTMLElement): () => void {
     show(...notices(a), ...cut, rows.length ? table(["series", "value"], rows) : message("info", "no data"));
   }
 
+  async function explain(expr: string, signal: AbortSignal): Promise<void> {
+    const asked: Record<string, string> = { query: expr, explain: "true" };
+    if (view === "graph") for (const [k, v] of Object.entries(bounds())) asked[k] = String(v);
+    else asked.time = String(nowSeconds());
+    const a = await get<{ explain: string }>(view === "graph" ? "query_range" : "query", asked, signal);
+    note.textContent = "not run";
+    show(el("pre", { id: "explain", textContent: a.data.explain }));
+  }
+
   function valueOf(s: Sample): string {
     if (s.value) return s.value[1];
     if (s.histogram) return `histogram: count ${s.histogram[1].count}, sum ${s.histogram[1].sum}`;
     return (s.values ?? []).map(([t, v]) => `${v} @ ${t}`).join("\n");
   }
 
-  async function graph(expr: string, signal: AbortSignal): Promise<void> {
+  /** bounds are those of the graph, in seconds, aligned to the step. */
+  function bounds(): { start: number; end: number; step: number } {
     const length = ranges[range.value] ?? 3600;
     const every = Number(step.value) > 0 ? Number(step.value) : Math.max(1, Math.ceil(length / 400));
     const to = Math.floor(nowSeconds() / every) * every;
-    const from = to - Math.floor(length / every) * every;
+    return { start: to - Math.floor(length / every) * every, end: to, step: every };
+  }
+
+  async function graph(expr: string, signal: AbortSignal): Promise<void> {
+    const { start: from, end: to, step: every } = bounds();
     const a = await get<Result>("query_range", { query: expr, start: String(from), end: String(to), step: String(every) }, signal);
     const series = a.data.result as Sample[];
     note.textContent = `${series.length} series, step ${every} s, ${a.millis.toFixed(0)} ms`;
