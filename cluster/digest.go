@@ -45,6 +45,9 @@ func (c *Cluster) compare() {
 		if t == nil || t.alone || c.refill.running() || !c.majority.Load() {
 			continue
 		}
+		if t.ring.Changing() && !t.ring.Before().Has(c.opts.Node) {
+			continue // a joining node copies, and compares when it has all
+		}
 		due := time.Since(regular) >= c.opts.DigestInterval
 		if due {
 			regular = time.Now()
