@@ -84,6 +84,9 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if local, err = withBaseline(local, clock, state, o); err != nil {
+		return nil, err
+	}
 	store, err := hints.Open(o.FS, o.hintsDir(), hints.Options{MaxBytes: o.MaxHints, Labels: local.Labels})
 	if err != nil {
 		return nil, err

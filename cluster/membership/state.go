@@ -9,6 +9,7 @@ import (
 
 	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/internal/wire"
 )
@@ -95,6 +96,9 @@ type State struct {
 	Ring      *RingRecord              `json:"ring,omitempty"` // nil before the founding
 	Addresses map[ring.NodeID]string   `json:"addresses,omitempty"`
 	Seen      map[ring.NodeID]Sighting `json:"seen,omitempty"`
+	// Baseline is the version of the samples that were stored before this node
+	// kept versions.
+	Baseline model.Version `json:"baseline,omitempty"`
 	// Refilling says why this node must merge its data back; empty: it need not.
 	Refilling string `json:"refilling,omitempty"`
 	// Merged is the disk on which such a merge was completed last.

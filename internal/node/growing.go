@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/count-db/count/cluster/membership"
-	"github.com/count-db/count/internal/vfs"
 )
 
 // A node that was told of no others is a ring of one: it stores no versions, the
@@ -47,15 +46,17 @@ func (p *parts) growUp() error {
 }
 
 // saveRing puts the ring of one, which a node alone keeps in memory, on disk.
-func (n *Node) saveRing(state vfs.FS) error {
+func (n *Node) saveRing(p *parts) error {
 	dir := n.clusterDir()
 	if err := n.fs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("make the folder of the cluster's state: %w", err)
 	}
-	ring, err := membership.LoadState(state, dir)
+	ring, err := membership.LoadState(p.aloneState, dir)
 	if err != nil || ring == nil {
 		return fmt.Errorf("read the ring of one: %w", err)
 	}
+	// All that was stored until now has this version from now on.
+	ring.Baseline = p.db.Clock().Now()
 	if err := ring.Save(n.fs, dir); err != nil {
 		return fmt.Errorf("write the ring of one: %w", err)
 	}

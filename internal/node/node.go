@@ -143,7 +143,7 @@ func (n *Node) grow(p *parts) error {
 	n.notReady(errGrowing.Error())
 	n.slots.clear()
 	n.parts.Store(nil)
-	return errors.Join(n.saveRing(p.aloneState), p.close())
+	return errors.Join(n.saveRing(p), p.close())
 }
 
 // stop ends a node in order: readiness goes, so that nobody sends more;
