@@ -132,7 +132,7 @@ func (g *generator) draw(n int, draw func() sample) []change {
 
 // dense returns a window full of samples of all series, so that it is sealed.
 func (g *generator) dense() []change {
-	start := time.Now().UnixMilli() - 3*3600_000 - g.Int64N((g.oldest - 8*time.Hour).Milliseconds())
+	start := time.Now().UnixMilli() - 4*3600_000 - g.Int64N((g.oldest - 8*time.Hour).Milliseconds())
 	step := 1000 * (1 + g.Int64N(40))
 	var out []change
 	for i, ls := range g.labels {
