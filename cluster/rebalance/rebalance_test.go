@@ -272,3 +272,25 @@ func TestThrottle(t *testing.T) {
 		t.Errorf("an unlimited throttle waits %s", w)
 	}
 }
+
+// TestMembersMoveNoMoreThanTheyMust: at an unchanged replication factor only
+// those copy to whom a range is new (docs/decisions/0005).
+func TestMembersMoveNoMoreThanTheyMust(t *testing.T) {
+	for n := 1; n <= 7; n++ {
+		for rf := 1; rf <= 5; rf++ {
+			changes := []*ring.Ring{dualOf(t, n, rf, n+1, rf, 0)}
+			if n > 1 {
+				changes = append(changes, dualOf(t, n, rf, n, rf, ring.NodeID(n)))
+			}
+			for _, dual := range changes {
+				for _, l := range dual.Lists() {
+					for _, id := range l.Copying {
+						if slices.Contains(l.Both[0].Nodes, id) {
+							t.Fatalf("%d nodes, %d copies: node %d copies what it holds: %+v", n, rf, id, l)
+						}
+					}
+				}
+			}
+		}
+	}
+}
