@@ -24,6 +24,7 @@ internal/vfs        :
 internal/wire       :
 internal/invariants :
 internal/admission  :
+internal/noted      :
 internal/telemetry  :
 internal/config     :
 internal/seriescache: internal/model
@@ -37,7 +38,7 @@ test                : cmd engine ingest remote promql cluster dashboards interna
 `
 
 // leaves are what all parts may share.
-const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/seriescache"
+const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/noted internal/seriescache"
 
 type lawRow struct {
 	folder  string

@@ -11,6 +11,7 @@ import (
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/noted"
 	"github.com/count-db/count/promql"
 )
 
@@ -161,12 +162,13 @@ func (a *clusterAdmin) Delete(ctx context.Context, mint, maxt int64, ms ...*labe
 }
 
 // Metadata implements apiv1.MetadataReader. Its answer has no place for
-// warnings.
+// warnings: they are noted.
 func (a *clusterAdmin) Metadata(ctx context.Context, family string, limit int) ([]model.Metadata, error) {
-	all, _, err := a.cluster.Metadata(ctx, family, limit)
+	all, warnings, err := a.cluster.Metadata(atLevel(ctx), family, limit)
 	if err != nil {
 		return nil, fmt.Errorf("ask the cluster for metadata: %w", err)
 	}
+	noted.Add(ctx, warnings)
 	return all, nil
 }
 

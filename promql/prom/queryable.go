@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/count-db/count/internal/noted"
 	"github.com/count-db/count/promql/store"
 )
 
@@ -76,7 +77,7 @@ func (q *labelQuerier) open(ctx context.Context, hints *storage.SelectHints, ms 
 	q.mu.Lock()
 	q.sets = append(q.sets, set)
 	q.mu.Unlock()
-	return &seriesSet{set: set, mint: mint, maxt: maxt, hints: hints}, nil
+	return &seriesSet{ctx: ctx, set: set, mint: mint, maxt: maxt, hints: hints, warned: annotations.Annotations{}}, nil
 }
 
 func (q *labelQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
@@ -143,11 +144,11 @@ type exemplarQuerier struct {
 // Select returns the exemplars in [start, end], ms, of the series that match one
 // of the sets of matchers.
 func (q *exemplarQuerier) Select(start, end int64, sets ...[]*labels.Matcher) ([]exemplar.QueryResult, error) {
-	// The interface has no place for warnings.
-	series, _, err := q.store.Exemplars(q.ctx, start, end, sets...)
+	series, warnings, err := q.store.Exemplars(q.ctx, start, end, sets...)
 	if err != nil {
 		return nil, fmt.Errorf("select exemplars: %w", err)
 	}
+	noted.Add(q.ctx, warnings) // the interface has no place for them
 	results := make([]exemplar.QueryResult, 0, len(series))
 	for _, s := range series {
 		r := exemplar.QueryResult{SeriesLabels: s.Labels, Exemplars: make([]exemplar.Exemplar, len(s.Exemplars))}

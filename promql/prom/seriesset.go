@@ -1,24 +1,39 @@
 package prom
 
 import (
+	"context"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/count-db/count/internal/noted"
 	"github.com/count-db/count/promql/store"
 )
 
 // seriesSet shows a store's set as storage.SeriesSet.
 type seriesSet struct {
+	ctx        context.Context // the set lives as long as one request
 	set        store.SeriesSet
 	mint, maxt int64
 	hints      *storage.SelectHints
 	dropST     bool // hide start timestamps
 	returned   int
+	// warned is handed out before it is complete: Prometheus's handler of
+	// /api/v1/series asks for it before it asks for the first series.
+	warned annotations.Annotations
 }
 
 func (s *seriesSet) Next() bool {
+	if s.next() {
+		return true
+	}
+	s.warn()
+	return false
+}
+
+func (s *seriesSet) next() bool {
 	for {
 		if s.hints != nil && s.hints.Limit > 0 && s.returned >= s.hints.Limit {
 			return false
@@ -41,7 +56,17 @@ func (s *seriesSet) At() storage.Series {
 
 func (s *seriesSet) Err() error { return s.set.Err() }
 
-func (s *seriesSet) Warnings() annotations.Annotations { return Annotations(s.set.Warnings()) }
+func (s *seriesSet) Warnings() annotations.Annotations {
+	s.warn()
+	return s.warned
+}
+
+// warn takes over what is known of warnings by now.
+func (s *seriesSet) warn() {
+	warnings := s.set.Warnings()
+	noted.Add(s.ctx, warnings)
+	s.warned.Merge(Annotations(warnings))
+}
 
 // series shows one series of a store as storage.Series.
 type series struct {

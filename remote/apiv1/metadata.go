@@ -15,7 +15,7 @@ type familyMetadata struct {
 
 // metadataHandler answers /metadata from what senders told. Prometheus's own
 // handler knows only what it scraped itself.
-func metadataHandler(reader MetadataReader) http.Handler {
+func metadataHandler(reader MetadataReader, unavailable func(error) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := 0
 		for _, name := range []string{"limit", "limit_per_metric"} {
@@ -34,6 +34,10 @@ func metadataHandler(reader MetadataReader) http.Handler {
 			}
 		}
 		all, err := reader.Metadata(r.Context(), r.FormValue("metric"), limit)
+		if isUnavailable(unavailable, err) {
+			failure(w, http.StatusServiceUnavailable, "unavailable", "read metadata: "+err.Error())
+			return
+		}
 		if err != nil {
 			failure(w, http.StatusInternalServerError, "internal", "read metadata: "+err.Error())
 			return

@@ -85,7 +85,7 @@ func New(d Deps, o Options) (*API, error) {
 	r := route.New()
 	newV1(d, o, cors, externalURL(o.ExternalURL, o.ListenAddress)).Register(r)
 	mounted := http.StripPrefix("/api/v1", r)
-	own, v1 := map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status)}, mounted
+	own, v1 := map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status), "/api/v1/query_exemplars": marked(mounted)}, mounted
 	if d.Queries != nil {
 		own["/api/v1/status/active_queries"] = activeQueriesHandler(d.Queries)
 		own["/api/v1/admin/cancel_query"] = cancelQueryHandler(d.Queries)
@@ -93,8 +93,8 @@ func New(d Deps, o Options) (*API, error) {
 	}
 	out := &API{
 		V1:       atConsistency(o.Consistency, override(v1, own)),
-		Metadata: metadataHandler(d.Metadata),
-		Federate: atConsistency(o.Consistency, &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: o.Now, logger: d.Logger, unavailable: o.Unavailable}),
+		Metadata: marked(atConsistency(o.Consistency, metadataHandler(d.Metadata, o.Unavailable))),
+		Federate: marked(atConsistency(o.Consistency, &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: o.Now, logger: d.Logger, unavailable: o.Unavailable})),
 		Flush:    flushHandler(d.Admin, o.Unavailable),
 	}
 	if d.Appendable != nil {
