@@ -82,7 +82,6 @@ type run struct {
 	flush   chan error // of a flush that runs beside; nil = none does
 	history []string
 	counts  map[string]int
-	opened  int
 }
 
 func newRun(t *testing.T, rng *rand.Rand) *run {
