@@ -19,10 +19,10 @@ const (
 	// firstAllocation is what a new segment is preallocated to, in bytes; it is
 	// doubled whenever it is full. A quiet node's log stays small that way, and a
 	// busy one pays for a change of the file's size a few times a segment.
-	firstAllocation = 1 << 20
+	firstAllocation = 256 << 10
 	// maxSpare is the largest file, in bytes, that is kept to be used again:
 	// spares are for the many flushes of a quiet node, and count as its disk.
-	maxSpare = 4 << 20
+	maxSpare = 512 << 10
 )
 
 // segments are the files of an open log.
