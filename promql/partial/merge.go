@@ -15,20 +15,7 @@ func (r *Result) Merge(other *Result) {
 	if r.prog.agg.keepsLabels() {
 		r.renumber(other)
 	}
-	byLabels := make(map[string]*group, len(r.groups))
-	var key []byte
-	for _, g := range r.groups {
-		key = g.labels.Bytes(key)
-		byLabels[string(key)] = g
-	}
-	for _, g := range other.groups {
-		key = g.labels.Bytes(key)
-		if mine := byLabels[string(key)]; mine != nil {
-			mine.state.merge(g.state)
-		} else {
-			r.groups = append(r.groups, g)
-		}
-	}
+	r.mergeGroups(other)
 	slices.SortFunc(r.groups, func(a, b *group) int { return labels.Compare(a.labels, b.labels) })
 }
 
@@ -76,6 +63,25 @@ func (r *Result) relabel(number map[int32]int32) {
 			for i := range entries {
 				entries[i].series = number[entries[i].series]
 			}
+		}
+	}
+}
+
+// mergeGroups merges the groups of other into those of the receiver; new ones
+// come behind them. other is not used any more.
+func (r *Result) mergeGroups(other *Result) {
+	byLabels := make(map[string]*group, len(r.groups))
+	var key []byte
+	for _, g := range r.groups {
+		key = g.labels.Bytes(key)
+		byLabels[string(key)] = g
+	}
+	for _, g := range other.groups {
+		key = g.labels.Bytes(key)
+		if mine := byLabels[string(key)]; mine != nil {
+			mine.state.merge(g.state)
+		} else {
+			r.groups = append(r.groups, g)
 		}
 	}
 }

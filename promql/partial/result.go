@@ -104,20 +104,7 @@ func (r *Result) keep(ls labels.Labels, values *row) {
 func (r *Result) append(o *Result) {
 	r.absorb(o)
 	r.rows = append(r.rows, o.rows...)
-	byLabels := make(map[string]*group, len(r.groups))
-	var key []byte
-	for _, g := range r.groups {
-		key = g.labels.Bytes(key)
-		byLabels[string(key)] = g
-	}
-	for _, g := range o.groups {
-		key = g.labels.Bytes(key)
-		if mine := byLabels[string(key)]; mine != nil {
-			mine.state.merge(g.state)
-		} else {
-			r.groups = append(r.groups, g)
-		}
-	}
+	r.mergeGroups(o)
 	for i, ls := range o.names {
 		r.names[i] = ls
 	}
