@@ -160,12 +160,12 @@ func TestDeleteAndFlush(t *testing.T) {
 	post("/api/v1/admin/tsdb/clean_tombstones", 204)
 	check("cleaned", want...)
 	post("/api/v1/admin/tsdb/snapshot", 200)
+	n.Kill() // its log is whole now
 	for _, action := range []string{"delete_series", "flush", "clean_tombstones", "snapshot"} {
 		if !strings.Contains(n.Log(), `"action":"`+action+`"`) {
 			t.Errorf("no line in the log says that %s was done", action)
 		}
 	}
-	n.Kill()
 	n.Restart()
 	n.WaitReady()
 	check("restarted", want...)
