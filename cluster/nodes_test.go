@@ -273,3 +273,5 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
+
+func tokenOf(name string) uint64 { return model.SeriesIDOf(metric(name)).Token() }

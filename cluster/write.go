@@ -387,7 +387,7 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 	late := false
 	for {
 		w.mu.Lock()
-		outcome, copies, stale := w.tracker.Outcome(), w.tracker.Copies(), w.stale
+		outcome, copies, stale, moved := w.tracker.Outcome(), w.tracker.Copies(), w.stale, w.moved
 		standIns := w.tracker.StandIns(nil, func(id ring.NodeID) bool { return late || w.c.doubtfulNode(id) })
 		if outcome != quorum.Durable {
 			err = w.tracker.Err()
@@ -400,6 +400,8 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 			return copies, fmt.Errorf("%w (version %d)", ErrStale, stale)
 		case outcome == quorum.Failed && len(standIns) == 0:
 			return copies, err
+		case moved && w.c.topo.Load() != w.t:
+			return copies, err // the newer ring is here: nobody waits for the older one's answers
 		}
 		w.ask(ctx, standIns)
 		if len(standIns) > 0 {

@@ -174,29 +174,41 @@ func (t *Tracker) acks(g *ring.List, i int) int {
 
 // StandIns appends the stand-ins to ask now: for each group without W
 // acknowledgements, in the group's order, as many as there are owners that
-// doubted says are silent or that failed, less the stand-ins asked already.
+// doubted says are silent or that failed, less the stand-ins asked already. In a
+// dual ring the candidates of each ring are looked at by themselves: a stand-in
+// of one is none for the other.
 func (t *Tracker) StandIns(dst []ring.NodeID, doubted func(ring.NodeID) bool) []ring.NodeID {
 	for _, g := range t.groups {
-		if g.Complete(t.ackedIn(g)) {
+		for i := range g.Groups() {
+			if t.acks(g, i) < g.Group(i).W {
+				dst = t.standIns(dst, g, g.Group(i).Nodes, doubted)
+			}
+		}
+	}
+	return dst
+}
+
+// standIns is StandIns for some of the candidates of group g.
+func (t *Tracker) standIns(dst []ring.NodeID, g *ring.List, nodes []ring.NodeID, doubted func(ring.NodeID) bool) []ring.NodeID {
+	missing := 0
+	for _, id := range nodes {
+		if s := t.in(g, id); g.Owns(id) && !s.acked && (s.err != nil || doubted(id)) {
+			missing++
+		}
+	}
+	for _, id := range nodes {
+		if missing == 0 {
+			break
+		}
+		if g.Owns(id) {
 			continue
 		}
-		missing := 0
-		for _, id := range g.Nodes[:g.Owners] {
-			if s := t.in(g, id); !s.acked && (s.err != nil || doubted(id)) {
-				missing++
-			}
+		s := t.in(g, id)
+		if s.err == nil {
+			missing--
 		}
-		for _, id := range g.Nodes[g.Owners:] {
-			s := t.in(g, id)
-			if missing == 0 {
-				break
-			}
-			if s.err == nil {
-				missing--
-			}
-			if !s.asked && s.err == nil && !contains(dst, id) {
-				dst = append(dst, id)
-			}
+		if !s.asked && s.err == nil && !contains(dst, id) {
+			dst = append(dst, id)
 		}
 	}
 	return dst

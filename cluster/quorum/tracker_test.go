@@ -221,3 +221,29 @@ func TestAgain(t *testing.T) {
 		return false
 	})
 }
+
+// TestDualStandIns: each ring of a change has stand-ins of its own, and all that
+// are needed are asked: one for the owner that both rings miss.
+func TestDualStandIns(t *testing.T) {
+	var tr Tracker
+	tr.Reset([]*ring.List{{
+		Nodes: []ring.NodeID{1, 2, 3, 4}, Owners: 2, W: 2,
+		Both: []ring.Group{{Nodes: []ring.NodeID{1, 2, 3}, W: 2}, {Nodes: []ring.NodeID{1, 2, 4}, W: 2}},
+	}})
+	tr.Asked(1, Owner)
+	tr.Asked(2, Owner)
+	tr.Ack(2, Owner)
+	tr.Fail(1, Owner, errDown)
+	nobody := func(ring.NodeID) bool { return false }
+	if got := tr.StandIns(nil, nobody); !slices.Equal(got, []ring.NodeID{3, 4}) {
+		t.Fatalf("stand-ins %v, want one of each ring", got)
+	}
+	tr.Ack(3, StandIn)
+	if got := tr.StandIns(nil, nobody); !slices.Equal(got, []ring.NodeID{4}) || tr.Outcome() != Pending {
+		t.Fatalf("stand-ins %v, %s: the new ring lacks one", got, tr.Outcome())
+	}
+	tr.Ack(4, StandIn)
+	if tr.Outcome() != Durable {
+		t.Fatal(tr.Outcome())
+	}
+}
