@@ -141,6 +141,7 @@ func (n *Node) connectReads(p *parts) error {
 		StatusOf: func(err error) (int, bool) {
 			return http.StatusServiceUnavailable, unavailable(err)
 		},
+		OverTime: p.queries.OverTime(store),
 		Internal: &rest.Internal{Local: local, NodeID: int(cfg.NodeID), Allow: n.fromCluster},
 	})
 	queryable := prom.New(store)

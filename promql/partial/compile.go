@@ -207,7 +207,7 @@ func (c *compiler) overRange(n *parser.Call, f *rangeFunc) error {
 	if err := c.selector(vs, m.Range); err != nil {
 		return err
 	}
-	p.dropName = !f.keepsName
+	p.dropName = !f.keepsName && !p.opts.Plain
 	if f.counter && p.sel.name != "" && !counterName(p.sel.name) {
 		p.info = annotations.NewPossibleNonCounterInfo(p.sel.name, n.Args[0].PositionRange())
 	}

@@ -75,7 +75,7 @@ func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 	if w.prog.dropName && hasMetadataLabels(ls) {
 		return 0, ErrFallback
 	}
-	if len(w.cols.Hist) > 0 {
+	if len(w.cols.Hist) > 0 && !w.prog.opts.Plain {
 		return w.evalHistograms(read)
 	}
 	if len(w.cols.T) == 0 {

@@ -38,6 +38,9 @@ type Options struct {
 	DelayedNameRemoval bool
 	// SubqueryStepMs is the step of a subquery that names none.
 	SubqueryStepMs int64
+	// Plain: floats alone count and no name is dropped, as the REST queries have
+	// it. Functions over ranges of selectors only.
+	Plain bool
 }
 
 // selector is the one leaf of a program, or the place of a subquery.

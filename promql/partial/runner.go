@@ -81,6 +81,7 @@ type worker struct {
 	result *Result
 	groups map[string]*group
 	keyBuf []byte
+	piece  model.Columns // of a wide range
 }
 
 func newWorker(p *Program, g Grid, maxSamples int64, all *shared) *worker {
@@ -106,15 +107,53 @@ func (w *worker) run(ctx context.Context, sel store.Selection, from, to int) (er
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("evaluate series: %w", err)
 		}
-		if err := sel.Read(i, mint, maxt, &leaf.cols); err != nil {
+		read := func(mint, maxt int64, dst *model.Columns) error { return sel.Read(i, mint, maxt, dst) }
+		if err := w.read(read, mint, maxt, &leaf.cols); err != nil {
 			return fmt.Errorf("read series: %w", err)
 		}
-		read := func(mint, maxt int64, dst *model.Columns) error { return sel.Read(i, mint, maxt, dst) }
 		if err := w.series(int32(i), sel.Labels(i), read); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// A range wider than readWhole, ms, is read in pieces, at least a thousandth of
+// it each, where the samples of a series are bounded.
+const readWhole = 32 * 24 * 3600 * 1000
+
+// read reads the samples of a series, a wide range in pieces: one that holds more
+// than is allowed is given up before all of it is in memory.
+func (w *worker) read(read readSeries, mint, maxt int64, dst *model.Columns) error {
+	if w.max <= 0 || maxt-mint <= readWhole {
+		return read(mint, maxt, dst)
+	}
+	dst.Reset()
+	width := max(readWhole, (maxt-mint)/1000)
+	for from := mint; from <= maxt; from += width {
+		if err := read(from, min(from+width-1, maxt), &w.piece); err != nil {
+			return err
+		}
+		if int64(dst.Len()+w.piece.Len()) > w.max {
+			return ErrFallback
+		}
+		join(dst, &w.piece)
+	}
+	return nil
+}
+
+// join appends later samples of the same series.
+func join(dst, later *model.Columns) {
+	if n := len(dst.T); len(dst.ST) == 0 && len(later.ST) > 0 {
+		dst.ST = append(dst.ST[:0], make([]int64, n)...)
+	}
+	if len(dst.ST) > 0 || len(later.ST) > 0 {
+		dst.ST = append(dst.ST, later.ST...)
+		if len(later.ST) == 0 {
+			dst.ST = append(dst.ST, make([]int64, len(later.T))...)
+		}
+	}
+	dst.T, dst.V, dst.Hist = append(dst.T, later.T...), append(dst.V, later.V...), append(dst.Hist, later.Hist...)
 }
 
 // series evaluates the series that has been read.

@@ -1,9 +1,16 @@
 package rest
 
 import (
-	"math"
+	"context"
+	"errors"
+	"fmt"
 
-	"github.com/prometheus/prometheus/util/kahansum"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/promql/partial"
+	"github.com/count-db/count/promql/store"
 )
 
 // aggregation is one of the functions over time.
@@ -16,6 +23,11 @@ const (
 	aggMax
 	aggCount
 )
+
+// function returns the name of PromQL's function that an aggregation is.
+func (a aggregation) function() string {
+	return [...]string{"sum_over_time", "avg_over_time", "min_over_time", "max_over_time", "count_over_time"}[a]
+}
 
 func parseAggregation(name string) (aggregation, error) {
 	switch name {
@@ -36,146 +48,113 @@ func parseAggregation(name string) (aggregation, error) {
 	}
 }
 
-// accumulator is the running value of one window. It computes exactly what
-// sum_over_time, avg_over_time, min_over_time, max_over_time and count_over_time
-// of PromQL do: sums are compensated, a mean whose sum overflows goes on
-// incrementally, and NaN is a minimum or maximum only of nothing else.
-type accumulator struct {
-	n           int64
-	value, comp float64
-	incremental bool // the mean's sum has overflowed: value is the mean itself
+// windowValue is what an aggregation gives for a window that has samples.
+type windowValue struct {
+	start int64 // of the window
+	v     float64
 }
 
-// add takes the values of one aggregation in the order of time.
-func (a *accumulator) add(agg aggregation, vs []float64) {
-	switch agg {
-	case aggCount:
-		a.n += int64(len(vs))
-	case aggSum:
-		for _, v := range vs {
-			a.value, a.comp = kahansum.Inc(v, a.value, a.comp)
+// Bounds of what is evaluated at once.
+const (
+	seriesAtOnce  = 64
+	samplesAtOnce = 1 << 20 // of one series, aimed at
+	firstRange    = int64(24 * 3600_000)
+)
+
+// aggregate evaluates a few series over all windows of the query, by the runner
+// that PromQL's functions over time are evaluated by. The values of each series
+// are in the order of time. budget is the samples that the request may still
+// read.
+func (q *query) aggregate(ctx context.Context, series []store.Series, budget *int64) ([][]windowValue, error) {
+	out := make([][]windowValue, len(series))
+	list := make(seriesList, 0, len(series))
+	number := make([]int, 0, len(series)) // of the list's series
+	for i, s := range series {
+		if s != nil {
+			list, number = append(list, s), append(number, i)
 		}
-		a.n += int64(len(vs))
-	case aggMean:
-		for _, v := range vs {
-			a.addMean(v)
+	}
+	if len(list) == 0 {
+		return out, nil
+	}
+	for _, p := range q.pieces() {
+		if err := p.evaluate(ctx, q.agg, list, budget, func(i int, v windowValue) { out[number[i]] = append(out[number[i]], v) }); err != nil {
+			return nil, err
 		}
-	case aggMin:
-		for _, v := range vs {
-			if a.n == 0 || v < a.value || math.IsNaN(a.value) {
-				a.value = v
+	}
+	return out, nil
+}
+
+// evaluate evaluates a run of windows, so many at once that what is read of a
+// series stays small. take is given the values of the i-th series.
+func (p *piece) evaluate(ctx context.Context, agg aggregation, list seriesList, budget *int64, take func(i int, v windowValue)) error {
+	program, err := partial.OverTime(agg.function(), p.width, nil)
+	if err != nil {
+		return fmt.Errorf("aggregate: %w", err)
+	}
+	aim := samplesAtOnce * int64(len(list))
+	atOnce := max(1, firstRange/p.width)
+	for done := int64(0); done < p.n; {
+		n := min(atOnce, p.n-done)
+		result, err := partial.Runner{MaxSamples: max(1, *budget)}.Run(ctx, program, p.grid(done, n), list)
+		if err != nil {
+			return endOf(err)
+		}
+		samples := result.Samples()
+		if *budget -= samples; *budget < 0 {
+			return errTooManySamples()
+		}
+		rows, err := result.Final()
+		if err != nil {
+			return endOf(err)
+		}
+		i := 0
+		for _, row := range rows {
+			for !labels.Equal(list[i].Labels(), row.Labels) {
+				i++ // it has no value
 			}
-			a.n++
+			p.values(done, row, func(v windowValue) { take(i, v) })
 		}
-	case aggMax:
-		for _, v := range vs {
-			if a.n == 0 || v > a.value || math.IsNaN(a.value) {
-				a.value = v
-			}
-			a.n++
+		done += n
+		if samples*4 <= aim {
+			atOnce = n * 4
+		} else {
+			atOnce = max(1, n*aim/samples)
 		}
-	}
-}
-
-func (a *accumulator) addMean(v float64) {
-	a.n++
-	if a.n == 1 {
-		a.value = v
-		return
-	}
-	count := float64(a.n)
-	if !a.incremental {
-		sum, comp := kahansum.Inc(v, a.value, a.comp)
-		if !math.IsInf(sum, 0) {
-			a.value, a.comp = sum, comp
-			return
-		}
-		a.incremental = true
-		a.value /= count - 1
-		a.comp /= count - 1
-	}
-	q := (count - 1) / count
-	a.value, a.comp = kahansum.Inc(v/count, q*a.value, q*a.comp)
-}
-
-// result returns the value; a.n says whether there is one.
-func (a *accumulator) result(agg aggregation) float64 {
-	switch agg {
-	case aggCount:
-		return float64(a.n)
-	case aggSum:
-		if math.IsInf(a.value, 0) {
-			return a.value
-		}
-		return a.value + a.comp
-	case aggMean:
-		if a.incremental {
-			return a.value + a.comp
-		}
-		return a.value/float64(a.n) + a.comp/float64(a.n)
-	default:
-		return a.value
-	}
-}
-
-// windows cuts an ascending run of samples into the windows of a query and hands
-// over each that has samples when it is complete. Window k is [start+k*step,
-// start+(k+1)*step); the last one runs to the end of the range inclusive.
-type windows struct {
-	q    *query
-	emit func(start int64, value float64) error
-	acc  accumulator
-	at   int64 // start of the current window
-	till int64 // the last timestamp of the current window
-}
-
-func newWindows(q *query, emit func(int64, float64) error) *windows {
-	w := &windows{q: q, emit: emit}
-	w.moveTo(q.start)
-	return w
-}
-
-// moveTo makes the window of t current.
-func (w *windows) moveTo(t int64) {
-	w.acc = accumulator{}
-	w.at, w.till = w.q.start, w.q.end
-	if w.q.step == 0 {
-		return
-	}
-	step := uint64(w.q.step)
-	k := (uint64(t) - uint64(w.q.start)) / step
-	w.at = int64(uint64(w.q.start) + k*step)
-	if uint64(w.q.end)-uint64(w.at) >= step {
-		w.till = w.at + w.q.step - 1
-	}
-}
-
-// add takes the next samples, without stale markers.
-func (w *windows) add(ts []int64, vs []float64) error {
-	for len(ts) > 0 {
-		if ts[0] > w.till {
-			if err := w.flush(); err != nil {
-				return err
-			}
-			w.moveTo(ts[0])
-		}
-		n := len(ts)
-		if ts[n-1] > w.till {
-			n = 1
-			for ts[n] <= w.till {
-				n++
-			}
-		}
-		w.acc.add(w.q.agg, vs[:n])
-		ts, vs = ts[n:], vs[n:]
 	}
 	return nil
 }
 
-// flush hands over the current window if it has samples.
-func (w *windows) flush() error {
-	if w.acc.n == 0 {
-		return nil
+// values hands over the values of a series, whose first is that of the window
+// with the number first.
+func (p *piece) values(first int64, row partial.Series, take func(windowValue)) {
+	for k, v := range row.V {
+		if row.OK == nil || row.OK[k] {
+			take(windowValue{start: p.name + (first+int64(k))*p.width, v: v})
+		}
 	}
-	return w.emit(w.at, w.acc.result(w.q.agg))
+}
+
+// endOf turns the runner's limits into the client's fault.
+func endOf(err error) error {
+	var tooMany promql.ErrTooManySamples
+	if errors.As(err, &tooMany) || errors.Is(err, partial.ErrFallback) {
+		return errTooManySamples()
+	}
+	return fmt.Errorf("aggregate: %w", err)
+}
+
+func errTooManySamples() error {
+	return limitError("query reads more samples than it may (QUERY_MAX_SAMPLES)")
+}
+
+// seriesList is a few series with random access.
+type seriesList []store.Series
+
+func (l seriesList) Len() int { return len(l) }
+
+func (l seriesList) Labels(i int) labels.Labels { return l[i].Labels() }
+
+func (l seriesList) Read(i int, mint, maxt int64, dst *model.Columns) error {
+	return l[i].Read(mint, maxt, dst) //nolint:wrapcheck // the runner says what was read
 }

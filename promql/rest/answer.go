@@ -18,6 +18,9 @@ type found struct {
 	labels labels.Labels
 	series store.Series // nil where a key names a series that does not exist
 	named  bool         // by a key: answered even where there are no samples
+	// values are the aggregates of the windows, evaluated says that they are known.
+	values    []windowValue
+	evaluated bool
 }
 
 // answerOne answers a GET: one exact series.
@@ -32,8 +35,7 @@ func (h *Handler) answerOne(ctx context.Context, out *response, q query) error {
 	}
 	defer closeSet()
 	budget := h.opts.MaxSamples
-	_, err = h.writeData(ctx, out, &q, series, &budget)
-	return err
+	return h.writeOne(ctx, out, &q, series, &budget)
 }
 
 // answerMany answers a POST: several keys and selectors. A series that is named
@@ -53,19 +55,20 @@ func (h *Handler) answerMany(ctx context.Context, out *response, q query) error 
 		all = append(all, f)
 		return nil
 	}
+	budget := h.opts.MaxSamples
 	for _, entry := range q.series {
-		closeSet, err := h.entry(ctx, out, q, entry, add)
+		closeSet, err := h.entry(ctx, out, q, entry, &budget, add)
 		if err != nil {
 			return err
 		}
 		defer closeSet()
 	}
-	return h.writeMany(ctx, out, &q, all)
+	return h.writeMany(ctx, out, &q, all, &budget)
 }
 
 // entry finds the series of one entry of a POST request. What it returns is not
 // nil where err is.
-func (h *Handler) entry(ctx context.Context, out *response, q query, entry string, add func(found) error) (func(), error) {
+func (h *Handler) entry(ctx context.Context, out *response, q query, entry string, budget *int64, add func(found) error) (func(), error) {
 	if !strings.HasPrefix(strings.TrimSpace(entry), "{") {
 		ls, err := model.ParseSeriesKey(entry)
 		if err != nil {
@@ -87,6 +90,14 @@ func (h *Handler) entry(ctx context.Context, out *response, q query, entry strin
 	}
 	if !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches("") }) {
 		return nil, badRequest("selector %q must contain at least one matcher that does not match the empty string", entry)
+	}
+	if all, ok, err := h.aggregateApart(ctx, out, &q, ms, budget); ok || err != nil {
+		for _, f := range all {
+			if err := add(f); err != nil {
+				return nil, err
+			}
+		}
+		return func() {}, err
 	}
 	set, err := h.store.Select(ctx, q.start, q.end, ms...)
 	if err != nil {
@@ -160,95 +171,4 @@ func (s selected) Labels() labels.Labels { return s.sel.Labels(s.i) }
 
 func (s selected) Read(mint, maxt int64, dst *model.Columns) error {
 	return s.sel.Read(s.i, mint, maxt, dst)
-}
-
-// writeMany writes the list of a POST answer. A series that a selector matched and
-// that has nothing in the range is left out.
-func (h *Handler) writeMany(ctx context.Context, out *response, q *query, all []found) error {
-	budget := h.opts.MaxSamples
-	out.text("[")
-	first := true
-	for _, f := range all {
-		mark := len(out.buf)
-		if !first {
-			out.text(",")
-		}
-		out.text(`{"series":`)
-		out.buf = appendString(out.buf, model.SeriesKey(f.labels))
-		out.text(`,"labels":`)
-		out.labels(f.labels)
-		if q.aggregated && q.step == 0 {
-			out.text(`,"value":`)
-		} else {
-			out.text(`,"points":`)
-		}
-		n, err := h.writeData(ctx, out, q, f.series, &budget)
-		if err != nil {
-			return err
-		}
-		if n == 0 && !f.named {
-			// Without a point nothing can have been sent since the mark.
-			out.buf = out.buf[:mark]
-			continue
-		}
-		out.text("}")
-		first = false
-		if err := out.more(); err != nil {
-			return err
-		}
-	}
-	out.text("]")
-	return nil
-}
-
-// writeData writes what the query asks of one series, a list of points or one
-// value, and returns on how many points or samples that rests. A nil series has
-// no samples.
-func (h *Handler) writeData(ctx context.Context, out *response, q *query, s store.Series, budget *int64) (int64, error) {
-	if q.aggregated && q.step == 0 {
-		return writeValue(ctx, out, q, s, budget)
-	}
-	var n int64
-	point := func(t int64, v float64) error {
-		if n > 0 {
-			out.buf = append(out.buf, ',')
-		}
-		n++
-		out.point(t, v)
-		return out.more()
-	}
-	out.text("[")
-	var err error
-	if q.aggregated {
-		w := newWindows(q, point)
-		if err = readFloats(ctx, q, s, budget, w.add); err == nil {
-			err = w.flush()
-		}
-	} else {
-		err = readFloats(ctx, q, s, budget, func(ts []int64, vs []float64) error {
-			for i, t := range ts {
-				if err := point(t, vs[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	out.text("]")
-	return n, err
-}
-
-// writeValue writes one number; null where there is no sample, 0 for a count.
-func writeValue(ctx context.Context, out *response, q *query, s store.Series, budget *int64) (int64, error) {
-	var acc accumulator
-	err := readFloats(ctx, q, s, budget, func(_ []int64, vs []float64) error {
-		acc.add(q.agg, vs)
-		return nil
-	})
-	if acc.n == 0 && q.agg != aggCount {
-		out.text("null")
-	} else {
-		out.buf = appendNumber(out.buf, acc.result(q.agg))
-	}
-	return acc.n, err
 }

@@ -41,6 +41,9 @@ type Options struct {
 	// StatusOf names the status of a storage error that is not the server's fault,
 	// such as 503 where too few copies answered; nil = all are 500.
 	StatusOf func(err error) (status int, ok bool)
+	// OverTime has selectors of aggregated queries evaluated where the data lies;
+	// nil = their series are read and evaluated here.
+	OverTime OverTime
 	// Internal serves the documented internal form; nil = it is refused.
 	Internal *Internal
 }

@@ -55,7 +55,7 @@ func (h *Handler) answerInternal(ctx context.Context, out *response, r *http.Req
 	if q.aggregated {
 		out.text(`null,"aggregated_value":`)
 	}
-	if _, err := local.writeData(ctx, out, &q, series, &budget); err != nil {
+	if err := local.writeOne(ctx, out, &q, series, &budget); err != nil {
 		return fmt.Errorf("own copy: %w", err)
 	}
 	if !q.aggregated {
