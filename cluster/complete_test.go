@@ -63,3 +63,27 @@ func TestOneCopy(t *testing.T) {
 		}
 	})
 }
+
+// TestWritesInARow: a client that writes to one series again and again is
+// acknowledged by the two fastest nodes. At the third, where many of its writes
+// wait for the disk, none of them is stale for coming behind a later one: it is
+// owed nothing, lacks no number, and its copy is proved complete.
+func TestWritesInARow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		a, c := tc.nodes[0], tc.nodes[2]
+		tc.until("the copy of C is complete at the beginning", 5*time.Second, func() bool { return c.CopyIsComplete(t.Context()) })
+		c.local.slow = 20 * time.Millisecond
+		for i := range 200 {
+			tc.mustWrite(a, "in.a.row", int64(i), 1)
+		}
+		if !c.CopyIsComplete(t.Context()) {
+			t.Error("the copy of C is not complete")
+		}
+		pause(2 * time.Second)
+		if owed := a.hints.Stats(); owed.Bytes > 0 || c.ledger.Gaps() > 0 {
+			t.Errorf("%d bytes are owed, and C lacks %d runs of numbers", owed.Bytes, c.ledger.Gaps())
+		}
+	})
+}

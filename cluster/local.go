@@ -21,10 +21,11 @@ type Storage interface {
 	Intern(ls labels.Labels) (model.Ref, error)
 	// Labels returns the labels of a reference, empty when it was forgotten.
 	Labels(ref model.Ref) labels.Labels
-	// Append stores a stamped batch, durably when it returns. A fresh one that is
-	// not above the highest version seen of one of its series is answered stale
-	// and not stored (V2). The batch belongs to the caller again.
-	Append(ctx context.Context, b *model.Batch, fresh bool) (transport.AppendReply, error)
+	// Begin stores a stamped batch: what begins first comes first. It is durable
+	// when wait, which may be called by any goroutine, has returned nil. A fresh
+	// one that is not above the highest version seen of one of its series is
+	// answered stale and not stored (V2). The batch belongs to the caller again.
+	Begin(ctx context.Context, b *model.Batch, fresh bool) (reply transport.AppendReply, wait func() error, err error)
 	// Delete stores a tombstone with its version (V3).
 	Delete(ctx context.Context, t model.Tombstone) error
 	// RaiseVersions makes every series count as having seen the version (V2).

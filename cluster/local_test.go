@@ -22,8 +22,8 @@ type memLocal struct {
 	tombstones []model.Tombstone
 	metadata   map[string]model.Metadata
 	exemplars  []model.Exemplar
-	fail       error         // non-nil: Append fails with it
-	slow       time.Duration // Append takes so long
+	fail       error         // non-nil: Begin fails with it
+	slow       time.Duration // until a batch is durable
 }
 
 type memSeries struct {
@@ -54,11 +54,19 @@ func (l *memLocal) Labels(ref model.Ref) labels.Labels {
 	return l.byRef[ref-1].labels
 }
 
-func (l *memLocal) Append(_ context.Context, b *model.Batch, fresh bool) (transport.AppendReply, error) {
-	if l.slow > 0 {
-		t := time.NewTimer(l.slow)
-		<-t.C
-	}
+func (l *memLocal) Begin(_ context.Context, b *model.Batch, fresh bool) (transport.AppendReply, func() error, error) {
+	slow := l.slow
+	r, err := l.store(b, fresh)
+	return r, func() error {
+		if slow > 0 {
+			t := time.NewTimer(slow)
+			<-t.C
+		}
+		return nil
+	}, err
+}
+
+func (l *memLocal) store(b *model.Batch, fresh bool) (transport.AppendReply, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {

@@ -43,38 +43,46 @@ type handler Cluster
 func (h *handler) Intern(ls labels.Labels) (model.Ref, error) { return h.local.Intern(ls) }
 
 // Append stores a copy that another node coordinates.
-func (h *handler) Append(ctx context.Context, r *transport.Request) (transport.AppendReply, error) {
+func (h *handler) Append(ctx context.Context, r *transport.Request) func() (transport.AppendReply, error) {
 	c := (*Cluster)(h)
 	if err := c.enter(r.Ring); err != nil {
-		return transport.AppendReply{}, err
+		return func() (transport.AppendReply, error) { return transport.AppendReply{}, err }
 	}
-	defer c.gate.RUnlock()
-	var reply transport.AppendReply
-	var err error
-	switch {
-	case r.Batch != nil && r.Fresh:
-		reply, err = c.storeFresh(ctx, r.Batch)
-	case r.Batch != nil:
-		reply, err = c.store(ctx, r.Batch)
-	default:
-		for _, b := range r.Sections {
-			one, oneErr := c.store(ctx, b)
-			reply.Highest = max(reply.Highest, one.Highest)
-			err = errors.Join(err, oneErr)
+	var parts []storing // in the order in which they began
+	if r.Batch != nil {
+		parts = []storing{c.beginStoring(ctx, r.Batch, r.Fresh)}
+	}
+	for _, b := range r.Sections {
+		parts = append(parts, c.beginStoring(ctx, b, false))
+	}
+	return func() (transport.AppendReply, error) {
+		defer c.gate.RUnlock()
+		var reply transport.AppendReply
+		var err error
+		for i := range parts {
+			err = errors.Join(err, parts[i].wait())
+			reply.Stale = reply.Stale || parts[i].reply.Stale
+			reply.Highest = max(reply.Highest, parts[i].reply.Highest)
 		}
+		if err != nil || reply.Stale {
+			return reply, remoteError(err)
+		}
+		return reply, c.noteStored(r)
 	}
-	if err != nil || reply.Stale {
-		return reply, remoteError(err)
-	}
+}
+
+// noteStored notes what comes with a copy that is durable: what others are owed
+// of it, and its numbers.
+func (c *Cluster) noteStored(r *transport.Request) error {
 	for _, o := range r.Owed {
 		for _, id := range o.Nodes {
 			if err := c.hints.Add(id, o.Batch, o.Origins); err != nil {
-				return reply, err
+				return err
 			}
 		}
 	}
 	c.ledger.Stored(r.Origins)
-	return reply, nil
+	return nil
 }
 
 // remoteError gives errors that the coordinator decides on their code.
@@ -121,29 +129,51 @@ func (c *Cluster) sameRing(number uint64) error {
 	return nil
 }
 
-// storeFresh stores a client's batch on this node. A refilling node first needs
-// to know how high the versions are that it may have lost (C5).
-func (c *Cluster) storeFresh(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
-	if c.refill.blocksWrites() {
-		return transport.AppendReply{}, fmt.Errorf("%w and does not know yet which versions it has lost", ErrRefilling)
-	}
-	c.clock.Observe(b.Version)
-	reply, err := c.local.Append(ctx, b, true)
-	if err == nil && !reply.Stale {
-		c.changes.note(b, time.Now())
-	}
-	return reply, err
+// storing is a batch that is being stored on this node.
+type storing struct {
+	reply   transport.AppendReply
+	durable func() error // nil when it is not stored
+	err     error
 }
 
-// store stores samples that keep their version: hints and repairs.
-func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
+// wait returns when the batch is durable or cannot become so.
+func (s *storing) wait() error {
+	if s.err != nil || s.durable == nil {
+		return s.err
+	}
+	return s.durable()
+}
+
+// beginStoring begins to store a batch: a fresh one is a client's, others are hints and
+// repairs, which keep their version. A refilling node takes no fresh one until it
+// knows how high the versions are that it may have lost (C5).
+func (c *Cluster) beginStoring(ctx context.Context, b *model.Batch, fresh bool) storing {
+	if fresh && c.refill.blocksWrites() {
+		return storing{err: fmt.Errorf("%w and does not know yet which versions it has lost", ErrRefilling)}
+	}
 	c.clock.Observe(b.Version)
-	reply, err := c.local.Append(ctx, b, false)
-	if err == nil {
-		c.changes.note(b, time.Now())
+	var s storing
+	if s.reply, s.durable, s.err = c.local.Begin(ctx, b, fresh); s.err != nil || s.reply.Stale {
+		s.durable = nil
+		return s
+	}
+	c.changes.note(b, time.Now())
+	if !fresh {
 		c.digestCache.forget()
 	}
-	return reply, err
+	return s
+}
+
+// storeFresh stores a client's batch on this node, durably when it returns.
+func (c *Cluster) storeFresh(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
+	s := c.beginStoring(ctx, b, true)
+	return s.reply, s.wait()
+}
+
+// store stores samples that keep their version, durably when it returns.
+func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
+	s := c.beginStoring(ctx, b, false)
+	return s.reply, s.wait()
 }
 
 // Call answers another node's question.

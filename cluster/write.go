@@ -89,7 +89,10 @@ func (w *write) hasMoved() bool {
 
 func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
 	b.Version = c.clock.Now()
-	_, err := c.local.Append(ctx, b, false)
+	_, wait, err := c.local.Begin(ctx, b, false)
+	if err == nil {
+		err = wait()
+	}
 	if err == nil {
 		noteCopies(ctx, 1)
 	}

@@ -31,11 +31,37 @@ func newScratchPool() *sync.Pool { return &sync.Pool{New: func() any { return ne
 // its labels again, nothing was stored), ErrTooLarge, ErrOverloaded (retry), ErrFailed and
 // ErrClosed; after any other error, any part may be stored.
 func (db *DB) Append(ctx context.Context, b *model.Batch, opts AppendOptions) (AppendResult, error) {
+	begun, err := db.Begin(ctx, b, opts)
+	if err != nil {
+		return begun.Result, err
+	}
+	return begun.Result, begun.Wait()
+}
+
+// Begun is a batch that has its place in the log and in memory.
+type Begun struct {
+	Result AppendResult
+	db     *DB
+	ticket wal.Ticket
+}
+
+// Wait returns when the batch is durable by the policy of Options.Sync (E1).
+func (b Begun) Wait() error {
+	if err := b.ticket.Wait(); err != nil {
+		return b.db.fail(fmt.Errorf("write the log: %w", err))
+	}
+	return nil
+}
+
+// Begin is the part of Append that does not wait for the disk: what begins
+// first comes first in the log, in memory and in versions. The batch belongs to
+// the caller again.
+func (db *DB) Begin(ctx context.Context, b *model.Batch, opts AppendOptions) (Begun, error) {
 	if err := db.usable(); err != nil {
-		return AppendResult{}, err
+		return Begun{}, err
 	}
 	if err := db.admit(ctx); err != nil {
-		return AppendResult{}, err
+		return Begun{}, err
 	}
 	s := db.scratch.Get().(*appendScratch)
 	defer func() {
@@ -44,13 +70,7 @@ func (db *DB) Append(ctx context.Context, b *model.Batch, opts AppendOptions) (A
 		}
 	}()
 	result, ticket, err := db.appendEpoch(b, opts, s)
-	if err != nil || result.Stale {
-		return result, err
-	}
-	if err := ticket.Wait(); err != nil {
-		return result, db.fail(fmt.Errorf("write the log: %w", err))
-	}
-	return result, nil
+	return Begun{result, db, ticket}, err
 }
 
 // appendEpoch logs the batch and applies it to the buffer, both of one epoch:

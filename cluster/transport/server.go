@@ -45,12 +45,16 @@ type OwedPart struct {
 	Origins []frontier.Origin
 }
 
-// Handler answers what other nodes ask. All methods are called concurrently.
+// Handler answers what other nodes ask. All methods are called concurrently, but
+// Append only from one connection beside another.
 type Handler interface {
 	// Intern returns the reference of a series, new or not.
 	Intern(ls labels.Labels) (model.Ref, error)
-	// Append stores a batch; its answer means that it is durable.
-	Append(ctx context.Context, r *Request) (AppendReply, error)
+	// Append begins to store a batch. The batches of a connection come in the order
+	// in which they were sent, one after the other: of two that write to one series
+	// the later has the higher version. The function that it returns is called once,
+	// beside others; its answer means that the batch is durable.
+	Append(ctx context.Context, r *Request) func() (AppendReply, error)
 	// Call answers by w.Send, any number of times, then returns.
 	Call(ctx context.Context, from ring.NodeID, op Op, payload []byte, w *Answer) error
 }

@@ -16,8 +16,9 @@ import (
 )
 
 // serverConn is the called end of one connection. Its reader decodes batches in
-// the order of arrival, because definitions of series come before their use,
-// and hands the rest to goroutines.
+// the order of arrival, because definitions of series come before their use; a
+// second goroutine begins to store them in the same order, because the writes to
+// a series come in the order of their versions; all else is done by goroutines.
 type serverConn struct {
 	*link
 	server *Server
@@ -28,6 +29,7 @@ type serverConn struct {
 	refused error // why the batch being decoded cannot be stored, though its bytes are right
 
 	appends chan struct{} // semaphore
+	arrived chan *arrival // capacity maxAppends, of which appends lets no more be: sending never waits
 	calls   chan struct{} // semaphore
 	wg      sync.WaitGroup
 
@@ -38,7 +40,7 @@ type serverConn struct {
 func newServerConn(s *Server, nc net.Conn, in *bufio.Reader, from Hello) *serverConn {
 	return &serverConn{
 		link: newLink(nc, in), server: s, from: from,
-		appends: make(chan struct{}, maxAppends), calls: make(chan struct{}, maxCalls),
+		appends: make(chan struct{}, maxAppends), arrived: make(chan *arrival, maxAppends), calls: make(chan struct{}, maxCalls),
 		running: map[uint32]*Answer{},
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
@@ -46,7 +48,9 @@ func newServerConn(s *Server, nc net.Conn, in *bufio.Reader, from Hello) *server
 
 func (c *serverConn) run() {
 	go c.write()
+	c.wg.Go(c.store)
 	err := c.read()
+	close(c.arrived)
 	c.end(fmt.Errorf("%w: %w", ErrLost, err))
 	c.mu.Lock()
 	for _, a := range c.running {
@@ -90,8 +94,16 @@ func (c *serverConn) read() error {
 	}
 }
 
-// readAppend decodes a batch and starts storing it. An error ends the
-// connection: then the two ends no longer agree on the numbers of series.
+// arrival is a batch that is to be stored.
+type arrival struct {
+	id     uint32
+	r      *Request
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// readAppend decodes a batch and has it stored. An error ends the connection:
+// then the two ends no longer agree on the numbers of series.
 func (c *serverConn) readAppend(id uint32, payload []byte) error {
 	c.refused = nil
 	r, timeout, err := c.decodeAppend(payload)
@@ -107,27 +119,37 @@ func (c *serverConn) readAppend(id uint32, payload []byte) error {
 	if !c.acquire(c.appends) {
 		return c.reason()
 	}
-	c.wg.Add(1)
-	go func() {
-		defer c.wg.Done()
-		defer func() { <-c.appends }()
-		ctx, cancel := c.bounded(timeout)
-		defer cancel()
-		reply, err := c.server.handler.Append(ctx, r)
-		c.release(r)
-		// A link that has ended has told the caller already.
-		_ = c.enqueue(true, func(dst []byte) []byte {
-			if err != nil {
-				return appendFrame(dst, kindError, id, appendError(nil, err))
-			}
-			payload := append(make([]byte, 0, 12), 0)
-			if reply.Stale {
-				payload[0] = 1
-			}
-			return appendFrame(dst, kindEnd, id, wire.AppendUvarint(payload, uint64(reply.Highest)))
-		})
-	}()
+	a := &arrival{id: id, r: r}
+	a.ctx, a.cancel = c.bounded(timeout)
+	c.arrived <- a
 	return nil
+}
+
+// store begins to store the batches in the order of arrival and leaves it to
+// goroutines to wait until they are durable.
+func (c *serverConn) store() {
+	for a := range c.arrived {
+		wait := c.server.handler.Append(a.ctx, a.r)
+		c.wg.Go(func() { c.answerAppend(a, wait) })
+	}
+}
+
+func (c *serverConn) answerAppend(a *arrival, wait func() (AppendReply, error)) {
+	defer func() { <-c.appends }()
+	defer a.cancel()
+	reply, err := wait()
+	c.release(a.r)
+	// A link that has ended has told the caller already.
+	_ = c.enqueue(true, func(dst []byte) []byte {
+		if err != nil {
+			return appendFrame(dst, kindError, a.id, appendError(nil, err))
+		}
+		payload := append(make([]byte, 0, 12), 0)
+		if reply.Stale {
+			payload[0] = 1
+		}
+		return appendFrame(dst, kindEnd, a.id, wire.AppendUvarint(payload, uint64(reply.Highest)))
+	})
 }
 
 func (c *serverConn) acquire(sem chan struct{}) bool {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -67,9 +68,10 @@ type host struct {
 	cluster string
 	srv     *Server
 
-	mu      sync.Mutex
-	samples map[string]float64
-	hold    chan struct{} // non-nil: Append waits for it
+	mu       sync.Mutex
+	samples  map[string]float64
+	versions []model.Version // in the order in which they began
+	hold     chan struct{}   // non-nil: a batch is durable when it is closed
 }
 
 func (h *host) Hello() Hello {
@@ -83,20 +85,25 @@ func (h *host) Meet(o Hello) error {
 	return nil
 }
 
-func (h *host) Append(ctx context.Context, r *Request) (AppendReply, error) {
-	if h.hold != nil {
-		select {
-		case <-h.hold:
-		case <-ctx.Done():
-			return AppendReply{}, ctx.Err()
-		}
-	}
+func (h *host) Append(ctx context.Context, r *Request) func() (AppendReply, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range r.Batch.Floats {
-		h.samples[fmt.Sprintf("%s@%d", h.Labels(s.Ref).Get("__name__"), s.T)] = s.V
+	h.versions = append(h.versions, r.Batch.Version)
+	h.mu.Unlock()
+	return func() (AppendReply, error) {
+		if h.hold != nil {
+			select {
+			case <-h.hold:
+			case <-ctx.Done():
+				return AppendReply{}, ctx.Err()
+			}
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, s := range r.Batch.Floats {
+			h.samples[fmt.Sprintf("%s@%d", h.Labels(s.Ref).Get("__name__"), s.T)] = s.V
+		}
+		return AppendReply{Stale: r.Fresh && r.Batch.Version < 10, Highest: 10}, nil
 	}
-	return AppendReply{Stale: r.Fresh && r.Batch.Version < 10, Highest: 10}, nil
 }
 
 func (h *host) Call(ctx context.Context, from ring.NodeID, op Op, payload []byte, w *Answer) error {
@@ -330,6 +337,36 @@ func FuzzReadFrame(f *testing.F) {
 			}
 			if err := decodeError(payload); err == nil {
 				t.Fatal("an error frame without an error")
+			}
+		}
+	})
+}
+
+// TestOrder: batches begin in the order in which they were sent, however many
+// are not durable yet. A later write to a series would else make the one before
+// it stale (V2), though nobody wrote beside it.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		a, b := listen(t, net, 1, "c"), listen(t, net, 2, "c")
+		p := connect(t, net, a, "node2")
+		wait(t, p)
+		b.hold = make(chan struct{})
+		answered := make(chan error, 200)
+		for i := range cap(answered) {
+			err := p.Append(batchOf(model.Version(20+i), int64(i), a.ref("x")), func(_ AppendReply, err error) { answered <- err })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if !slices.IsSorted(b.versions) || len(b.versions) != cap(answered) {
+			t.Fatalf("begun: %v", b.versions)
+		}
+		close(b.hold)
+		for range cap(answered) {
+			if err := <-answered; err != nil {
+				t.Fatal(err)
 			}
 		}
 	})

@@ -26,13 +26,14 @@ func (l clusterLocal) Intern(ls labels.Labels) (model.Ref, error) { return inter
 // Labels implements cluster.Local.
 func (l clusterLocal) Labels(ref model.Ref) labels.Labels { return l.db.Labels(ref) }
 
-// Append implements cluster.Local.
-func (l clusterLocal) Append(ctx context.Context, b *model.Batch, fresh bool) (transport.AppendReply, error) {
-	result, err := l.db.Append(ctx, b, engine.AppendOptions{Fresh: fresh})
+// Begin implements cluster.Local.
+func (l clusterLocal) Begin(ctx context.Context, b *model.Batch, fresh bool) (transport.AppendReply, func() error, error) {
+	begun, err := l.db.Begin(ctx, b, engine.AppendOptions{Fresh: fresh})
 	if errors.Is(err, registry.ErrUnknownRef) {
-		return transport.AppendReply{}, fmt.Errorf("%w: %w", cluster.ErrUnknownSeries, err)
+		return transport.AppendReply{}, nil, fmt.Errorf("%w: %w", cluster.ErrUnknownSeries, err)
 	}
-	return transport.AppendReply{Stale: result.Stale, Highest: result.Highest}, admissionError(err)
+	reply := transport.AppendReply{Stale: begun.Result.Stale, Highest: begun.Result.Highest}
+	return reply, begun.Wait, admissionError(err)
 }
 
 // Delete implements cluster.Local.
