@@ -38,6 +38,18 @@ func (c *Cluster) RemoveHandler() http.Handler {
 	})
 }
 
+// ReplicationFactorHandler takes POST /cluster/replication-factor?factor=N: it
+// answers 200 when the change is agreed on; /cluster/status says how far it is.
+func (c *Cluster) ReplicationFactorHandler() http.Handler {
+	return c.changeHandler("changing", func(ctx context.Context, r *http.Request) error {
+		rf, err := strconv.Atoi(r.FormValue("factor"))
+		if err != nil || rf < 1 || rf > rebalance.MaxCopies {
+			return fmt.Errorf("%w: the parameter factor must be the number of copies, 1 to %d", errBadRequest, rebalance.MaxCopies)
+		}
+		return c.Change(ctx, rebalance.Request{Kind: rebalance.Copies, RF: rf})
+	})
+}
+
 // AbortHandler takes POST /cluster/abort: it answers 200 when the change of the
 // ring that was under way is taken back.
 func (c *Cluster) AbortHandler() http.Handler {

@@ -413,7 +413,8 @@ func (c *Cluster) Leave(ctx context.Context) error {
 // ChangeStatus is a change of the ring in the status.
 type ChangeStatus struct {
 	Stage    string        `json:"stage"`
-	Progress float64       `json:"progress"` // 0 to 1
+	Factor   int           `json:"to_replication_factor,omitempty"` // where that changes
+	Progress float64       `json:"progress"`                        // 0 to 1
 	Joining  []ring.NodeID `json:"joining,omitempty"`
 	Leaving  []ring.NodeID `json:"leaving,omitempty"`
 	Waiting  []ring.NodeID `json:"waiting,omitempty"` // have not reported the new ring
@@ -434,6 +435,9 @@ func (c *Cluster) changeStatus() *ChangeStatus {
 	}
 	a := rebalance.Assess(t.ring, c.changing.reports)
 	s := &ChangeStatus{Stage: a.Stage.String(), Progress: a.Progress, Waiting: a.Waiting, Copying: a.Copying, Problem: c.changing.problem}
+	if next := t.record.Next.RF; next != t.record.RF {
+		s.Factor = next
+	}
 	for _, m := range t.ring.Members() {
 		switch {
 		case !t.ring.Before().Has(m.ID):

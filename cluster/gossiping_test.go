@@ -125,9 +125,8 @@ func TestRefusals(t *testing.T) {
 // saying it, for as long as it is refused.
 func TestRefusedJoin(t *testing.T) {
 	for want, alter := range map[string]func(*Options){
-		"CLUSTER_NAME differs":       func(o *Options) { o.Cluster = "other" },
-		"REPLICATION_FACTOR differs": func(o *Options) { o.RF = 2 },
-		"NODE_ID 2 is used twice":    func(o *Options) { o.Node = 2 },
+		"CLUSTER_NAME differs":    func(o *Options) { o.Cluster = "other" },
+		"NODE_ID 2 is used twice": func(o *Options) { o.Node = 2 },
 	} {
 		bubble(t, func(t *testing.T) {
 			tc := newTestCluster(t, 3, 3)

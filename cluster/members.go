@@ -62,11 +62,13 @@ func (c *Cluster) meet(h transport.Hello) error {
 		return fmt.Errorf("NODE_ID %d is used twice: at %s (disk %s) and at %s (disk %s)", h.Node, h.Address, h.Disk, o.Address, o.Disk.ID)
 	case h.Node == 0:
 		return errors.New("a node without NODE_ID")
-	case h.RF != o.RF:
-		return fmt.Errorf("REPLICATION_FACTOR differs: node %d has %d, node %d has %d", h.Node, h.RF, o.Node, o.RF)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// The setting only founds: a ring has its own, which Change changes.
+	if c.state.Ring == nil && h.Ring == 0 && h.RF != c.opts.RF {
+		return fmt.Errorf("REPLICATION_FACTOR differs: node %d has %d, node %d has %d", h.Node, h.RF, c.opts.Node, c.opts.RF)
+	}
 	if r := c.state.Ring; r != nil && h.ClusterID != "" && h.ClusterID != r.ClusterID {
 		return fmt.Errorf("node %d belongs to another cluster of the name %q (id %s, here %s)", h.Node, h.Cluster, h.ClusterID, r.ClusterID)
 	}
@@ -137,6 +139,10 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 			return err
 		}
 		c.info("a ring is in force", "ring", record.Number, "members", len(record.Members), "cluster_id", record.ClusterID)
+	}
+	if record.RF != c.opts.RF && (old == nil || old.RF != record.RF || c.topo.Load() == nil) {
+		c.info("REPLICATION_FACTOR is for founding a cluster only: the ring's own counts; count cluster set-replication-factor changes it",
+			"ring_has", record.RF, "setting", c.opts.RF)
 	}
 	c.view.SetRing(t.ring, time.Now())
 	c.partLocked(old, record)

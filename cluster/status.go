@@ -29,8 +29,9 @@ type Status struct {
 	NodeID            ring.NodeID `json:"node_id"`
 	Cluster           string      `json:"cluster"`
 	ClusterID         string      `json:"cluster_id,omitempty"`
-	Ring              uint64      `json:"ring"` // 0 before the founding
-	ReplicationFactor int         `json:"replication_factor"`
+	Ring              uint64      `json:"ring"`               // 0 before the founding
+	ReplicationFactor int         `json:"replication_factor"` // of the ring; before the founding the setting
+	FoundingFactor    int         `json:"founding_factor"`    // the setting REPLICATION_FACTOR
 	WriteQuorum       int         `json:"write_quorum"`
 	Majority          bool        `json:"majority"`
 	Refilling         string      `json:"refilling,omitempty"` // why
@@ -47,11 +48,11 @@ func (c *Cluster) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{
-		NodeID: c.opts.Node, Cluster: c.opts.Cluster, ReplicationFactor: c.opts.RF,
+		NodeID: c.opts.Node, Cluster: c.opts.Cluster, ReplicationFactor: c.opts.RF, FoundingFactor: c.opts.RF,
 		Majority: c.view.Majority(), Refilling: c.refill.why(), Problems: c.problemsLocked(now), Change: change,
 	}
 	if r := c.state.Ring; r != nil {
-		s.ClusterID, s.Ring = r.ClusterID, r.Number
+		s.ClusterID, s.Ring, s.ReplicationFactor = r.ClusterID, r.Number, r.RF
 		s.WriteQuorum, _ = ring.Quorum(r.RF, len(r.Members))
 	}
 	for _, n := range c.view.Nodes(now) {

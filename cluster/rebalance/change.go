@@ -22,6 +22,9 @@ const (
 	Copies  Kind = "copies"  // the replication factor changes
 )
 
+// MaxCopies is the largest replication factor.
+const MaxCopies = 32
+
 // Request is a wish for a change.
 type Request struct {
 	Kind Kind        `json:"kind"`
@@ -60,9 +63,9 @@ func Begin(now *membership.RingRecord, wish Request) (*membership.RingRecord, er
 		return nil, fmt.Errorf("%s: %w", wish, err)
 	}
 	next := &membership.RingRecord{Number: now.Number + 1, ClusterID: now.ClusterID, RF: now.RF, Members: now.Members}
-	if wish.Kind == Replace {
-		next.Members = members
-		return next, nil
+	if wish.Kind == Replace || wish.Kind == Copies && min(rf, len(members)) == min(now.RF, len(members)) {
+		next.RF, next.Members = rf, members
+		return next, nil // every series has the candidates that it had
 	}
 	next.Next = &membership.NextRing{RF: rf, Members: members}
 	return next, nil
@@ -95,8 +98,8 @@ func apply(now *membership.RingRecord, wish Request) ([]membership.RingMember, i
 		}
 		return members, now.RF, nil
 	case Copies:
-		if wish.RF < 1 {
-			return nil, 0, fmt.Errorf("%w: at least one copy is needed", ErrRefused)
+		if wish.RF < 1 || wish.RF > MaxCopies {
+			return nil, 0, fmt.Errorf("%w: the replication factor is 1 to %d", ErrRefused, MaxCopies)
 		}
 		if wish.RF == now.RF {
 			return nil, 0, ErrDone

@@ -20,6 +20,7 @@ func clusterVerb() verb {
   count cluster owners SERIES [--server URL] [--json]
   count cluster leave [--server URL]
   count cluster remove NODE [--server URL]
+  count cluster set-replication-factor N [--server URL]
   count cluster abort [--server URL]
   count cluster recover --force [--server URL]
   count cluster repair [--server URL] [--start MS] [--end MS] [--dry-run]
@@ -31,6 +32,8 @@ leave drains the asked node and ends its membership: the command returns when
 that is done, and the process may be stopped then.
 remove takes a dead node out of the ring; others copy what it held from those
 that have it. status shows how far they are.
+set-replication-factor makes every sample have N copies: owners that lack some
+copy them. REPLICATION_FACTOR itself is only what a cluster is founded with.
 abort takes the change of the ring that is under way back.
 recover founds a ring of the nodes that the asked one reaches, when a majority is
 lost for good. Acknowledged writes may be missing then, so it wants --force.
@@ -55,6 +58,7 @@ type clusterStatus struct {
 	Cluster           string   `json:"cluster"`
 	Ring              uint64   `json:"ring"`
 	ReplicationFactor int      `json:"replication_factor"`
+	FoundingFactor    int      `json:"founding_factor"`
 	WriteQuorum       int      `json:"write_quorum"`
 	Majority          bool     `json:"majority"`
 	Refilling         string   `json:"refilling"`
@@ -62,6 +66,7 @@ type clusterStatus struct {
 	Change            *struct {
 		Stage    string   `json:"stage"`
 		Progress float64  `json:"progress"`
+		Factor   int      `json:"to_replication_factor"`
 		Joining  []uint64 `json:"joining"`
 		Leaving  []uint64 `json:"leaving"`
 		Waiting  []uint64 `json:"waiting"`
@@ -107,10 +112,10 @@ func runCluster(ctx context.Context, c call) error {
 		return showRing(ctx, c, node, args[1], *raw)
 	case len(args) == 1 && args[0] == "repair":
 		return repairCluster(ctx, c, node, repair, *raw)
-	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && args[0] == "remove":
+	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && (args[0] == "remove" || args[0] == "set-replication-factor"):
 		return changeCluster(ctx, c, node, args)
 	default:
-		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "abort", "repair" or "recover --force"`)}
+		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "set-replication-factor N", "abort", "repair" or "recover --force"`)}
 	}
 	answer, err := node.do(ctx, "GET", "/cluster/status", "", nil)
 	if err != nil {
@@ -130,12 +135,18 @@ func runCluster(ctx context.Context, c call) error {
 func printCluster(c call, s *clusterStatus) error {
 	fmt.Fprintf(c.stdout, "cluster %s as node %d sees it: ring %d, %d copies of which %d acknowledge, majority in sight: %v\n",
 		s.Cluster, s.NodeID, s.Ring, s.ReplicationFactor, s.WriteQuorum, s.Majority)
+	if s.FoundingFactor != s.ReplicationFactor && s.FoundingFactor > 0 {
+		fmt.Fprintf(c.stdout, "its REPLICATION_FACTOR is %d: that is for founding a cluster only\n", s.FoundingFactor)
+	}
 	if s.Refilling != "" {
 		fmt.Fprintf(c.stdout, "this node is refilling: %s\n", s.Refilling)
 	}
 	if ch := s.Change; ch != nil {
 		fmt.Fprintf(c.stdout, "the ring changes: %s, %.0f %% copied, joining %v, leaving %v, waiting for %v, copying %v\n",
 			ch.Stage, 100*ch.Progress, ch.Joining, ch.Leaving, ch.Waiting, ch.Copying)
+		if ch.Factor > 0 {
+			fmt.Fprintf(c.stdout, "the replication factor becomes %d\n", ch.Factor)
+		}
 		if ch.Problem != "" {
 			fmt.Fprintf(c.stdout, "problem of the change: %s\n", ch.Problem)
 		}

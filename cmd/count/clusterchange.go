@@ -13,7 +13,13 @@ import (
 // long: there is no time limit but the context's.
 func changeCluster(ctx context.Context, c call, node *client, args []string) error {
 	path := "/cluster/" + args[0]
-	if len(args) == 2 {
+	switch {
+	case args[0] == "set-replication-factor":
+		if _, err := strconv.ParseUint(args[1], 10, 16); err != nil {
+			return &usageError{fmt.Errorf("%q is not a number of copies", args[1])}
+		}
+		path = "/cluster/replication-factor?factor=" + args[1]
+	case len(args) == 2:
 		id, err := strconv.ParseUint(args[1], 10, 64)
 		if err != nil || id == 0 {
 			return &usageError{fmt.Errorf("%q is not the number of a node", args[1])}

@@ -56,8 +56,8 @@ func nodeFields() []field {
 		{key: "cluster_enabled", group: groupNode, shown: "true when CLUSTER_NODES is set", kind: boolKind(func(c *Config) *bool { return &c.ClusterEnabled }), help: "whether the node takes part in a cluster, to be explicit; a node alone takes joins unless it says false"},
 		{key: "cluster_name", group: groupNode, def: "count", kind: textKind(true, func(c *Config) *string { return &c.ClusterName }), help: "keeps clusters apart: nodes of another name are not talked to"},
 		{key: "cluster_secret", group: groupNode, secret: true, shown: "empty: none", kind: textKind(false, func(c *Config) *string { return &c.ClusterSecret }), help: "shared by the nodes of a cluster and asked of every node-to-node request"},
-		{key: "zone", group: groupNode, shown: "empty", kind: textKind(false, func(c *Config) *string { return &c.Zone }), help: "copies are spread over distinct zones where it is set"},
-		{key: "replication_factor", group: groupNode, def: "3", kind: intKind(1, 32, func(c *Config) *int { return &c.ReplicationFactor }), help: "copies of each sample, capped at the cluster's size"},
+		{key: "zone", group: groupNode, shown: "empty", kind: textKind(false, func(c *Config) *string { return &c.Zone }), help: "copies are spread over distinct zones where it is set; started with another one, the node has the ring changed"},
+		{key: "replication_factor", group: groupNode, def: "3", kind: intKind(1, 32, func(c *Config) *int { return &c.ReplicationFactor }), help: "copies of each sample, capped at the cluster's size: what a cluster is founded with; `count cluster set-replication-factor` changes it later"},
 		{key: "heartbeat_interval", group: groupNode, def: "5s", shown: "5s, or a quarter of a shorter FAILURE_TIMEOUT", kind: durationKind(10*time.Millisecond, func(c *Config) *time.Duration { return &c.HeartbeatInterval }), help: "gossip probe interval"},
 		{key: "failure_timeout", group: groupNode, def: "30s", kind: durationKind(10*time.Millisecond, func(c *Config) *time.Duration { return &c.FailureTimeout }), help: "time after which a silent node counts as failed"},
 	}

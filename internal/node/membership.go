@@ -126,5 +126,8 @@ func describeCluster(c *cluster.Cluster, h *server.Health) {
 		h.Reasons = append(h.Reasons, "refilling: "+seen.Refill)
 	}
 	status := c.Status()
-	h.Cluster = map[string]any{"name": status.Cluster, "ring": status.Ring, "members": len(status.Nodes), "majority": status.Majority, "write_quorum": status.WriteQuorum}
+	h.Cluster = map[string]any{
+		"name": status.Cluster, "ring": status.Ring, "members": len(status.Nodes), "majority": status.Majority, "write_quorum": status.WriteQuorum,
+		"replication_factor": status.ReplicationFactor, "founding_factor": status.FoundingFactor,
+	}
 }

@@ -25,6 +25,7 @@ type Handlers struct {
 	ClusterRing    http.Handler
 	ClusterLeave   http.Handler
 	ClusterRemove  http.Handler
+	ClusterFactor  http.Handler // sets the replication factor
 	ClusterAbort   http.Handler
 	ClusterRepair  http.Handler
 	ClusterRecover http.Handler
@@ -89,6 +90,7 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/cluster/ring", methods: "GET", handler: h.ClusterRing},
 		{path: "/cluster/leave", methods: "POST", handler: h.ClusterLeave, class: stream},
 		{path: "/cluster/remove", methods: "POST", handler: h.ClusterRemove, class: stream},
+		{path: "/cluster/replication-factor", methods: "POST", handler: h.ClusterFactor, class: stream},
 		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
 		{path: "/cluster/recover", methods: "POST", handler: h.ClusterRecover, class: stream},
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},

@@ -151,3 +151,89 @@ func TestRemove(t *testing.T) {
 		}
 	}
 }
+
+// factor waits until all nodes have a settled ring of the replication factor.
+func (c *nodes) factor(want int) {
+	c.t.Helper()
+	for _, n := range c.all {
+		n.Eventually(60*time.Second, fmt.Sprintf("the replication factor is %d", want), func() error {
+			_, body, err := n.Get("/cluster/status")
+			var s struct {
+				Factor int             `json:"replication_factor"`
+				Change json.RawMessage `json:"change"`
+			}
+			if err == nil {
+				err = json.Unmarshal([]byte(body), &s)
+			}
+			if err == nil && (s.Factor != want || s.Change != nil) {
+				err = fmt.Errorf("%s", body)
+			}
+			return err
+		})
+	}
+}
+
+// TestReplicationFactor: under load two copies become three and three two; no
+// write is refused, no acknowledged one is missing, and when two have become
+// three every node has its full copy.
+func TestReplicationFactor(t *testing.T) {
+	c := start(t, 3, "REPLICATION_FACTOR=2")
+	l := newLedger()
+	stop := make(chan struct{})
+	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.all[i%3] })
+	more := func(acks int64) {
+		goal := l.acks.Load() + acks
+		c.node(2).Eventually(60*time.Second, "writes go on", func() error {
+			if have := l.acks.Load(); have < goal {
+				return fmt.Errorf("%d of %d writes acknowledged", have, goal)
+			}
+			return nil
+		})
+	}
+	more(300)
+	before := l.snapshot()
+	if code, body, err := c.node(1).Post("/cluster/replication-factor?factor=0", ""); err != nil || code != http.StatusBadRequest {
+		t.Errorf("no copies at all: %d %s %v", code, body, err)
+	}
+	mustPost(t, c.node(1), "/cluster/replication-factor?factor=3")
+	c.factor(3)
+	for id := 1; id <= 3; id++ {
+		for series, want := range before {
+			have, err := own(c.node(id), series)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for at, v := range want {
+				if got, ok := have[at]; !ok || got < v {
+					t.Fatalf("node %d has %g (%v) of %s at %d, acknowledged was %g", id, got, ok, series, at, v)
+				}
+			}
+		}
+	}
+	if code, body, err := c.node(2).Post("/cluster/replication-factor?factor=3", ""); err != nil || code != http.StatusConflict {
+		t.Errorf("three copies again: %d %s %v", code, body, err)
+	}
+	more(200)
+	mustPost(t, c.node(3), "/cluster/replication-factor?factor=2")
+	c.factor(2)
+	more(200)
+	close(stop)
+	running.Wait()
+	if refused := l.refusals.Load(); refused > 0 {
+		t.Errorf("%d writes were refused", refused)
+	}
+	c.node(1).Kill()
+	for _, id := range []int{2, 3} {
+		c.sees(id, 2)
+		for client := range 6 {
+			if !l.check(t, c.node(id), fmt.Sprintf("client.%d", client)) {
+				t.Errorf("an incomplete read through node %d", id)
+			}
+		}
+	}
+	// REPLICATION_FACTOR=2 is what it was founded with; one that starts anew with
+	// another value is taken as it is.
+	c.node(1).Restart("REPLICATION_FACTOR=5")
+	c.node(1).WaitReady()
+	c.factor(2)
+}

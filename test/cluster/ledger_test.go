@@ -143,3 +143,17 @@ func (l *ledger) load(t *testing.T, c *nodes, clients int, stop <-chan struct{},
 	}
 	return &running
 }
+
+// snapshot returns what is acknowledged now, by series.
+func (l *ledger) snapshot() map[string]map[int64]float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]map[int64]float64{}
+	for k, v := range l.acked {
+		if out[k.series] == nil {
+			out[k.series] = map[int64]float64{}
+		}
+		out[k.series][k.t] = v
+	}
+	return out
+}
