@@ -74,7 +74,7 @@ demo-heal: ## start node NODE (3) of the demo again
 	@if ./deploy/demo-local.sh running; then ./deploy/demo-local.sh heal $(NODE); else $(COMPOSE) start count-$(NODE); fi
 
 .PHONY: demo-test
-demo-test: ## run the compose file in a Docker daemon of its own, kill and cut off nodes, and query meanwhile (root; Debian's docker.io, docker-compose, haproxy, prometheus-node-exporter; PROMETHEUS_BIN)
+demo-test: ## run the compose file in a Docker daemon of its own, kill and cut off nodes, and query meanwhile (root; PROMETHEUS_BIN; deploy/demo-test.sh says what else)
 	./deploy/demo-test.sh
 
 .PHONY: lint
