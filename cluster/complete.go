@@ -87,31 +87,92 @@ func (c *Cluster) snap(t *topology) {
 }
 
 // before returns the newest snapshot of the epoch that lies before a cut.
-func (s *snapshots) before(epoch uint64, cut time.Time, version model.Version) (frontier.Sets, bool) {
+func (s *snapshots) before(epoch uint64, cut time.Time) (snapshot, bool) {
+	version := model.VersionAt(cut.UnixMicro())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.epoch != epoch {
-		return nil, false
+		return snapshot{}, false
 	}
 	for i := len(s.kept) - 1; i >= 0; i-- {
 		if k := &s.kept[i]; k.at.Before(cut) && k.highest < version {
-			return k.sets, true
+			return *k, true
 		}
 	}
-	return nil, false
+	return snapshot{}, false
 }
 
 // vouch tells a member that it holds all that this node held at a snapshot
 // before the cut: every comparison with it up to there succeeded.
 func (c *Cluster) vouch(t *topology, id ring.NodeID, cut time.Time) {
-	sets, ok := c.snapshots.before(c.epoch(t), cut, model.VersionAt(cut.UnixMicro()))
+	s, ok := c.snapshots.before(c.epoch(t), cut)
 	if !ok {
 		return
 	}
-	if err := c.tellBase(t, id, sets); err != nil && c.ctx.Err() == nil {
+	err := c.tellBase(t, id, s.sets)
+	switch {
+	case err == nil:
+		c.vouched.told(id, c.epoch(t), s.at)
+	case c.ctx.Err() == nil:
 		// It is told again after the next comparison; until then it reads more copies.
 		c.warn("another node could not be told that it is complete", err, "node", id)
 	}
+}
+
+// vouched is which members were told that they are complete, in the present
+// start of both sides: until then they are compared with more often, because
+// their reads cost several copies.
+type vouched struct {
+	mu sync.Mutex
+	of map[ring.NodeID]meeting // guarded by mu
+}
+
+// meeting is one epoch of this node with one start of another.
+type meeting struct {
+	epoch, starts uint64
+	since         time.Time
+	told          bool // all that this node held at some time since then
+}
+
+// waits says whether a member, in a start of it, is to be told of what this node
+// holds, and since when.
+func (v *vouched) waits(id ring.NodeID, epoch, starts uint64, now time.Time) (since time.Time, yes bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	m := v.of[id]
+	if m.since.IsZero() || m.epoch != epoch || m.starts != starts {
+		m = meeting{epoch: epoch, starts: starts, since: now}
+		v.of[id] = m
+	}
+	return m.since, !m.told
+}
+
+// told notes that a member knows that it holds all that this node held then.
+func (v *vouched) told(id ring.NodeID, epoch uint64, then time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if m := v.of[id]; m.epoch == epoch && !then.Before(m.since) {
+		m.told = true
+		v.of[id] = m
+	}
+}
+
+// unvouched returns the members in sight that this node has not vouched for
+// since they, or it, started, and since when that is known.
+func (c *Cluster) unvouched(t *topology) map[ring.NodeID]time.Time {
+	out := map[ring.NodeID]time.Time{}
+	for _, id := range c.otherMembers(t) {
+		c.mu.Lock()
+		n, known := c.view.Get(id, time.Now())
+		c.mu.Unlock()
+		if !known || !n.Up {
+			continue
+		}
+		if since, yes := c.vouched.waits(id, c.epoch(t), n.Starts, time.Now()); yes {
+			out[id] = since
+		}
+	}
+	return out
 }
 
 // vouchFromBeginning vouches to a member that is back where nothing needs to be
@@ -255,13 +316,14 @@ func (c *Cluster) holdsAllOf(ctx context.Context, t *topology, id ring.NodeID) b
 	wait := time.NewTimer(inFlight)
 	defer wait.Stop()
 	for {
-		ok, based, changed := c.ledger.Complete(id, k.epoch, k.sets)
-		if ok || !based {
+		ok, _, changed := c.ledger.Complete(id, k.epoch, k.sets)
+		if ok || changed == nil {
 			return ok
 		}
 		select {
 		case <-changed:
 		case <-wait.C:
+			c.ledger.GiveUp(k.sets)
 			return false
 		case <-ctx.Done():
 			return false

@@ -87,3 +87,40 @@ func TestWritesInARow(t *testing.T) {
 		}
 	})
 }
+
+// TestCompleteSoonAfterRestart: the numbers of what a node stored end with its
+// start; the others vouch for what it holds within seconds, and it for them.
+func TestCompleteSoonAfterRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		written := 0
+		all := func() bool {
+			written++ // writes go on
+			tc.mustWrite(tc.nodes[written%3], "soon", int64(written), 1)
+			for _, n := range tc.nodes {
+				if !n.CopyIsComplete(t.Context()) {
+					return false
+				}
+			}
+			return true
+		}
+		tc.until("all copies are complete at the beginning", 5*time.Second, all)
+		pause(time.Minute)
+		b := tc.nodes[1]
+		tc.stop(b)
+		written++
+		tc.mustWrite(tc.nodes[0], "soon", int64(written), 1)
+		tc.start(b)
+		tc.ready()
+		tc.until("all copies are complete after the restart of one node", 25*time.Second, all)
+		for _, n := range tc.nodes {
+			tc.stop(n)
+		}
+		for _, n := range tc.nodes {
+			tc.start(n)
+		}
+		tc.ready()
+		tc.until("all copies are complete after the restart of all nodes", 25*time.Second, all)
+	})
+}

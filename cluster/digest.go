@@ -29,10 +29,11 @@ import (
 const sliceLength = int64(10 * time.Minute / time.Millisecond)
 
 // compare compares with the other members: every interval what was written to
-// lately; at a member's return what was written to since it was lost; and once
+// lately, and sooner where a member waits for this node's word that it is complete
+// (vouch); at a member's return what was written to since it was lost; and once
 // after a start everything, because what was missed before is not known.
 func (c *Cluster) compare() {
-	tick := time.NewTicker(c.opts.DigestInterval / 12)
+	tick := time.NewTicker(c.opts.DigestInterval / looks)
 	defer tick.Stop()
 	regular := time.Now()
 	for {
@@ -52,30 +53,45 @@ func (c *Cluster) compare() {
 		if due {
 			regular = time.Now()
 		}
+		waiting := c.unvouched(t)
 		c.snap(t)
-		for _, m := range t.ring.Members() {
-			if m.ID != c.opts.Node && c.ctx.Err() == nil {
-				c.compareDue(t, m.ID, due)
+		for _, id := range c.otherMembers(t) {
+			cut := c.cut(4)
+			regular := due
+			if since, waits := waiting[id]; waits {
+				cut = c.cut(looks)
+				s, ok := c.snapshots.before(c.epoch(t), cut)
+				regular = due || ok && !s.at.Before(since)
+			}
+			if c.ctx.Err() == nil {
+				c.compareDue(t, id, regular, cut)
 			}
 		}
 		c.changes.prune(time.Now().Add(-3 * c.opts.DigestInterval))
 	}
 }
 
-// compareDue compares with one member what is due.
-func (c *Cluster) compareDue(t *topology, id ring.NodeID, due bool) {
+// looks is how often in an interval it is looked for what is to be compared.
+const looks = 12
+
+// cut is the time before which everything has arrived, on a grid of parts of the
+// interval, so that all members ask for the same digests and compute them once.
+func (c *Cluster) cut(parts time.Duration) time.Time {
+	return time.Now().Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / parts)
+}
+
+// compareDue compares with one member, up to the cut, what is due.
+func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time.Time) {
 	c.mu.Lock()
 	inSight := c.view.InSight(id)
 	c.mu.Unlock()
 	if !inSight {
 		return
 	}
-	ranges, since, any := c.changes.due(id, due, time.Now().Add(-2*c.opts.DigestInterval))
+	ranges, since, any := c.changes.due(id, regular, time.Now().Add(-2*c.opts.DigestInterval))
 	if !any {
 		return
 	}
-	// On a grid, so that all members ask for the same digests and compute them once.
-	cut := time.Now().Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / 4)
 	sent := 0
 	for _, r := range ranges {
 		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt, model.VersionAt(cut.UnixMicro()))

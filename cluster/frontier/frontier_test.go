@@ -82,10 +82,10 @@ func TestSetsRoundTrip(t *testing.T) {
 func TestLedger(t *testing.T) {
 	stream := Stream{Node: 3, Start: 1, Ring: 1}
 	x, y := NewLedger(), NewLedger()
-	check := func(want, wantBased bool) {
+	check := func(want, wantHope bool) {
 		t.Helper()
-		if ok, based, _ := x.Complete(2, 7, y.Snapshot()); ok != want || based != wantBased {
-			t.Fatalf("complete %v, based %v", ok, based)
+		if ok, _, changed := x.Complete(2, 7, y.Snapshot()); ok != want || (changed != nil) != wantHope {
+			t.Fatalf("complete %v, hope %v", ok, changed != nil)
 		}
 	}
 	check(false, false) // nothing is known of what it held before
@@ -99,6 +99,15 @@ func TestLedger(t *testing.T) {
 	check(false, true)
 	x.Stored([]Origin{{stream, 3, []uint64{1}}}) // a later attempt replaces the first
 	check(true, true)
+	y.Stored([]Origin{{stream, 5, nil}})
+	check(false, true)
+	x.GiveUp(y.Snapshot())
+	check(false, false) // what did not come is not waited for again
+	x.Stored([]Origin{{stream, 5, nil}, {stream, 4, nil}})
+	check(true, true)
+	y.Stored([]Origin{{stream, 6, nil}})
+	check(false, true) // what is new is
+	x.Stored([]Origin{{stream, 6, nil}})
 	if x.Gaps() != 0 {
 		t.Fatalf("%d gaps", x.Gaps())
 	}

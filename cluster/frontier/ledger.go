@@ -13,11 +13,12 @@ type Ledger struct {
 	sets    Sets
 	bases   map[ring.NodeID]uint64 // by node: the start of it in which it said that this node holds all that it held
 	changed chan struct{}          // closed and replaced when the sets grow
+	late    map[Stream]uint64      // a number that was waited for in vain
 }
 
 // NewLedger returns the ledger of a node that has just started.
 func NewLedger() *Ledger {
-	return &Ledger{sets: Sets{}, bases: map[ring.NodeID]uint64{}, changed: make(chan struct{})}
+	return &Ledger{sets: Sets{}, bases: map[ring.NodeID]uint64{}, changed: make(chan struct{}), late: map[Stream]uint64{}}
 }
 
 // Stored notes what was stored durably. It must be called before the batch is
@@ -65,13 +66,43 @@ func (l *Ledger) Unite(node ring.NodeID, start uint64, sets Sets) {
 
 // Complete says whether this node holds everything that another holds, which in
 // the given start has these sets; if not, changed is closed when that may be
-// different, and never helps when no base is known.
+// different. It is nil when waiting does not help: no base is known (based is
+// false), or a number is missing that was waited for in vain (GiveUp).
 func (l *Ledger) Complete(node ring.NodeID, start uint64, sets Sets) (ok, based bool, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known, has := l.bases[node]
-	based = has && known == start
-	return based && l.sets.Contains(sets), based, l.changed
+	if known, has := l.bases[node]; !has || known != start {
+		return false, false, nil
+	}
+	ok, changed = true, l.changed
+	l.lackingLocked(sets, func(stream Stream, n uint64) {
+		ok = false
+		if n <= l.late[stream] {
+			changed = nil
+		}
+	})
+	return ok, true, changed
+}
+
+// lackingLocked calls f with the lowest number that is missing of each stream.
+func (l *Ledger) lackingLocked(sets Sets, f func(Stream, uint64)) {
+	for stream, theirs := range sets {
+		mine := l.sets[stream]
+		if mine == nil {
+			mine = &Set{}
+		}
+		if n := mine.lacks(theirs); n > 0 {
+			f(stream, n)
+		}
+	}
+}
+
+// GiveUp notes that what is missing of these sets did not come while it was
+// waited for: it is owed by a hint or lost, and nobody waits for it again.
+func (l *Ledger) GiveUp(sets Sets) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lackingLocked(sets, func(stream Stream, n uint64) { l.late[stream] = max(l.late[stream], n) })
 }
 
 // Gaps returns how many runs of numbers are missing in all streams.

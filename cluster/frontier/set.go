@@ -51,17 +51,23 @@ func (s *Set) Has(n uint64) bool {
 }
 
 // Contains says whether all of o is in the set.
-func (s *Set) Contains(o *Set) bool {
+func (s *Set) Contains(o *Set) bool { return s.lacks(o) == 0 }
+
+// lacks returns the lowest number of o that is not in the set, 0 when all are.
+func (s *Set) lacks(o *Set) uint64 {
 	i := 0
 	for _, p := range o.spans {
 		for i < len(s.spans) && s.spans[i].to < p.from {
 			i++
 		}
-		if i == len(s.spans) || p.from < s.spans[i].from || p.to > s.spans[i].to {
-			return false
+		switch {
+		case i == len(s.spans) || p.from < s.spans[i].from:
+			return p.from
+		case p.to > s.spans[i].to:
+			return s.spans[i].to + 1
 		}
 	}
-	return true
+	return 0
 }
 
 // Unite puts all of o into the set.
