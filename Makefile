@@ -8,6 +8,8 @@ FUZZTIME ?= 10s
 # What shares memory between goroutines. RACE=./... is everything.
 RACE     ?= ./engine ./engine/wal ./engine/buffer ./engine/registry ./ingest ./internal/seriescache ./internal/telemetry \
             ./remote/write ./cluster/agree ./cluster/hints ./cluster/membership ./cluster/quorum ./cluster/transport
+# The seed of property tests: the same cases in every run. RAPID_SEED=0 draws new ones.
+export RAPID_SEED ?= 1
 # Prometheus's iterators have a method Seek with another signature than io.Seeker.
 VETFLAGS := -stdmethods=false
 # What drives docker-compose.yml, and the node that demo-kill and demo-heal mean.

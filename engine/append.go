@@ -28,8 +28,8 @@ func newScratchPool() *sync.Pool { return &sync.Pool{New: func() any { return ne
 // Append stores a batch; when it returns nil the batch is durable by the
 // policy of Options.Sync (E1). The batch belongs to the caller again. Errors to
 // decide on: registry.ErrUnknownRef (a series was forgotten meanwhile: intern
-// its labels again, nothing was stored), ErrTooLarge, ErrOverloaded (retry), ErrFailed and
-// ErrClosed; after any other error, any part may be stored.
+// its labels again, nothing was stored), ErrTooLarge, ErrOverloaded and ErrDiskFull
+// (retry), ErrFailed and ErrClosed; after any other error, any part may be stored.
 func (db *DB) Append(ctx context.Context, b *model.Batch, opts AppendOptions) (AppendResult, error) {
 	begun, err := db.Begin(ctx, b, opts)
 	if err != nil {
@@ -59,6 +59,10 @@ func (b Begun) Wait() error {
 func (db *DB) Begin(ctx context.Context, b *model.Batch, opts AppendOptions) (Begun, error) {
 	if err := db.usable(); err != nil {
 		return Begun{}, err
+	}
+	if db.space.full.Load() {
+		db.counters.refusedFull.Add(1)
+		return AppendResult{}, ErrDiskFull
 	}
 	if err := db.admit(ctx); err != nil {
 		return Begun{}, err
@@ -125,6 +129,7 @@ func (db *DB) commit(b *model.Batch, s *appendScratch) (ticket wal.Ticket, err e
 		defer db.arrival.Unlock()
 	}
 	for _, record := range s.records {
+		db.willLog(len(record))
 		// The last ticket stands for all: the log is written in order, and nothing
 		// behind a write that failed.
 		ticket, err = db.log.Append(record)

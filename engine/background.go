@@ -39,12 +39,13 @@ func (b *background) stop() {
 	b.done.Wait()
 }
 
-// startBackground starts the two loops; Close ends them.
+// startBackground starts the loops; Close ends them.
 func (db *DB) startBackground() {
 	ctx, cancel := context.WithCancel(context.Background())
 	db.background.cancel = cancel
 	db.background.done.Go(func() { db.runFlusher(ctx) })
 	db.background.done.Go(func() { db.runMaintainer(ctx) })
+	db.background.done.Go(func() { db.watchSpace(ctx) })
 }
 
 // runFlusher flushes when it is woken, and when the oldest sample of the

@@ -72,6 +72,7 @@ type DB struct {
 	background  background
 
 	failed   atomic.Pointer[error]
+	space    space       // see Options.DiskReserve
 	gap      atomic.Bool // Identity.Gap
 	closed   atomic.Bool
 	counters counters

@@ -18,6 +18,9 @@ var (
 	// ErrOverloaded is returned by Append when flushing cannot keep up and the
 	// buffer is full; the write may be retried as it is.
 	ErrOverloaded = errors.New("storage is overloaded: flushing cannot keep up")
+	// ErrDiskFull is returned by Append while less than Options.DiskReserve is free;
+	// nothing was stored, and the write may be retried as it is.
+	ErrDiskFull = errors.New("the disk is nearly full")
 	// ErrUnknownRef is returned by Append when a reference of the batch names no
 	// series any more: intern its labels again; nothing was stored.
 	ErrUnknownRef = registry.ErrUnknownRef

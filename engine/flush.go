@@ -148,7 +148,7 @@ func orNil[T any](s []T) []T {
 
 // wantsFlush says whether one of the bounds of the buffer is reached.
 func (db *DB) wantsFlush() bool {
-	if db.bufferBytes() >= db.opts.BufferBytes || db.log.Stats().Bytes >= db.opts.LogBytes {
+	if db.bufferBytes() >= db.opts.BufferBytes || db.log.Stats().Bytes >= min(db.opts.LogBytes, db.space.logBound.Load()) {
 		return true
 	}
 	if n := db.opts.BufferSamples; n > 0 && db.bufferSamples() >= n {

@@ -10,6 +10,7 @@ import (
 	"github.com/count-db/count/engine/file"
 	"github.com/count-db/count/engine/manifest"
 	"github.com/count-db/count/engine/wal"
+	"github.com/count-db/count/internal/vfs"
 )
 
 // edit is one atomic change of the live set.
@@ -122,11 +123,17 @@ func (db *DB) applyEdit(e edit) error {
 	db.install.Lock()
 	defer db.install.Unlock()
 	if err := db.manifest.Update(func(s *manifest.State) error { return e.editState(s, db) }); err != nil {
-		// The new file may be named on the disk or not: the next Open knows.
 		if e.add != nil {
 			err = errors.Join(err, e.add.close())
 		}
-		return db.fail(fmt.Errorf("change the live set: %w", err))
+		if !errors.Is(err, vfs.ErrUnchanged) {
+			// The new file may be named on the disk or not: the next Open knows.
+			return db.fail(fmt.Errorf("change the live set: %w", err))
+		}
+		if e.add != nil {
+			err = errors.Join(err, db.fs.Remove(db.manifest.Path(e.add.Kind, e.add.ID)))
+		}
+		return fmt.Errorf("change the live set: %w", err)
 	}
 	next := db.views.current.clone()
 	var gone []*fileHandle

@@ -114,6 +114,11 @@ func (db *DB) doNext(w *work) (more bool, err error) {
 
 func (db *DB) do(v workView, job plan.Job) error {
 	inputs := v.pick(job.Inputs)
+	if job.Kind != plan.Drop {
+		if err := db.roomFor(jobBytes(inputs, job)); err != nil {
+			return err
+		}
+	}
 	switch job.Kind {
 	case plan.Merge:
 		return db.mergeWide(v, inputs)
@@ -125,6 +130,18 @@ func (db *DB) do(v workView, job plan.Job) error {
 		return db.applyEdit(edit{remove: job.Inputs})
 	}
 	return fmt.Errorf("job of unknown kind %d", job.Kind)
+}
+
+// jobBytes estimates, from above, what a job writes.
+func jobBytes(inputs []*liveFile, job plan.Job) (bytes int64) {
+	for _, f := range inputs {
+		for _, part := range f.planFile().Parts {
+			if job.Kind != plan.Seal || part.Window == job.Window {
+				bytes += part.Bytes
+			}
+		}
+	}
+	return bytes
 }
 
 // planState describes the files of a view to the plan.

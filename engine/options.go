@@ -63,6 +63,13 @@ type Options struct {
 	// RetentionBytes bounds the bytes of files on disk. 0 = no bound.
 	RetentionBytes int64
 
+	// DiskReserve is how many bytes stay free on the disk: with less, appends are
+	// refused with ErrDiskFull and files are not merged or sealed where that needs
+	// more room, so that log and manifest never meet a full disk. It ends by itself
+	// when there is room again. Default: 5 % of the disk, at most 128 MiB; negative:
+	// none.
+	DiskReserve int64
+
 	// MaxSeries bounds the series the registry holds. 0 = no bound.
 	MaxSeries int
 	// MaxExemplars bounds the exemplars kept. Default: 100,000; negative: none.

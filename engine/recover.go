@@ -51,6 +51,7 @@ func Open(fsys vfs.FS, dir string, opts Options) (*DB, error) {
 	if err := db.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), db.abandon())
 	}
+	db.lookAtSpace()
 	if !opts.NoBackground {
 		db.startBackground()
 	}

@@ -25,6 +25,7 @@ type Stats struct {
 	MinTime         int64 // ms, oldest and newest sample held; 0, 0 when empty
 	MaxTime         int64
 	DiskFree        uint64
+	DiskFull        bool // less than Options.DiskReserve is free: appends are refused
 	QuarantinedFile int  // files set aside since the directory was made
 	Failed          bool // ErrFailed from now on
 
@@ -33,6 +34,7 @@ type Stats struct {
 	AppendedBatches  uint64
 	OutOfOrder       uint64 // samples that went to the late set
 	Overloaded       uint64 // appends refused with ErrOverloaded
+	RefusedFull      uint64 // appends refused with ErrDiskFull
 	Flushes          uint64
 	FlushFailures    uint64
 	FlushedBytes     uint64
@@ -77,6 +79,7 @@ type Identity struct {
 type counters struct {
 	samples, batches, late, overloaded       atomic.Uint64
 	flushes, flushFailures, flushedBytes     atomic.Uint64
+	refusedFull                              atomic.Uint64
 	merges, mergedBytes, sealed, sealedBytes atomic.Uint64
 	days, deletes, dropped                   atomic.Uint64
 	lastFlush, lastSeal                      atomic.Int64 // ns
@@ -86,8 +89,8 @@ type counters struct {
 func (db *DB) Stats() Stats {
 	c := &db.counters
 	out := Stats{
-		Series: db.registry.Len(), Exemplars: db.exemplars.len(), QuarantinedFile: db.quarantined(), Failed: db.Failed() != nil,
-		AppendedSamples: c.samples.Load(), AppendedBatches: c.batches.Load(), OutOfOrder: c.late.Load(), Overloaded: c.overloaded.Load(),
+		Series: db.registry.Len(), Exemplars: db.exemplars.len(), QuarantinedFile: db.quarantined(), Failed: db.Failed() != nil, DiskFull: db.space.full.Load(),
+		AppendedSamples: c.samples.Load(), AppendedBatches: c.batches.Load(), OutOfOrder: c.late.Load(), Overloaded: c.overloaded.Load(), RefusedFull: c.refusedFull.Load(),
 		Flushes: c.flushes.Load(), FlushFailures: c.flushFailures.Load(), FlushedBytes: c.flushedBytes.Load(),
 		Merges: c.merges.Load(), MergedBytes: c.mergedBytes.Load(), SealedWindows: c.sealed.Load(), SealedBytes: c.sealedBytes.Load(),
 		DaysBuilt: c.days.Load(), Deletes: c.deletes.Load(), DroppedFiles: c.dropped.Load(),

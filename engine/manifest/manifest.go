@@ -175,8 +175,8 @@ func (m *Manifest) Path(k Kind, id uint64) string {
 
 // Update edits a copy of the state and makes it the current one, durably: when
 // it returns nil, a crash no longer brings the old one back. An error of edit
-// leaves everything as it was and is returned as it is; an error of writing is
-// final and wraps ErrFailed. Files that the edit added must be durable before.
+// leaves everything as it was and is returned as it is, and so does an error of
+// writing that wraps vfs.ErrUnchanged; any other is final and wraps ErrFailed. Files that the edit added must be durable before.
 func (m *Manifest) Update(edit func(*State) error) error {
 	m.update.Lock()
 	defer m.update.Unlock()
@@ -191,6 +191,9 @@ func (m *Manifest) Update(edit func(*State) error) error {
 		return fmt.Errorf("update the manifest: %w", err)
 	}
 	if err := m.write(next); err != nil {
+		if errors.Is(err, vfs.ErrUnchanged) {
+			return fmt.Errorf("update the manifest: %w", err)
+		}
 		m.failed = fmt.Errorf("%w: %w", ErrFailed, err)
 		return m.failed
 	}

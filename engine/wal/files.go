@@ -240,7 +240,12 @@ func (s *segments) allocate(need int64) error {
 		s.allocated *= 2
 	}
 	s.allocated = max(min(s.allocated, s.w.opts.SegmentBytes+terminator), need)
-	if err := s.file.Preallocate(s.allocated); err != nil {
+	err := s.file.Preallocate(s.allocated)
+	if err != nil && s.allocated > need { // a disk with little room
+		s.allocated = need
+		err = s.file.Preallocate(need)
+	}
+	if err != nil {
 		return fmt.Errorf("preallocate segment %d: %w", s.number, err)
 	}
 	return nil

@@ -27,6 +27,7 @@ type Config struct {
 	WALSyncInterval time.Duration
 	Retention       time.Duration // 0 = everything is kept
 	RetentionSize   int64         // bytes; 0 = no limit
+	DiskReserve     int64         // bytes; 0 = left to the storage
 	MaxSeries       int           // series in the registry; 0 = no limit
 	MaxExemplars    int           // exemplars kept; 0 = none
 

@@ -72,6 +72,7 @@ func storageFields() []field {
 		{key: "wal_sync_interval", group: groupStorage, def: "1s", kind: durationKind(10*time.Millisecond, func(c *Config) *time.Duration { return &c.WALSyncInterval }), help: "time between syncs of the log with WAL_SYNC=interval"},
 		{key: "retention", group: groupStorage, def: "0", kind: durationKind(0, func(c *Config) *time.Duration { return &c.Retention }), help: "how long samples are kept; older ones are refused; 0 = for ever"},
 		{key: "retention_size", group: groupStorage, def: "0", kind: sizeKind(0, func(c *Config) *int64 { return &c.RetentionSize }), help: "how much is kept on disk, the oldest days going first; 0 = no limit"},
+		{key: "disk_reserve", group: groupStorage, def: "auto", shown: "auto (5 % of the disk, at most 128MiB)", kind: autoKind(sizeKind(1, func(c *Config) *int64 { return &c.DiskReserve })), help: "how much stays free on the disk of DATA_DIR: with less, writes are answered with 503 until there is room again"},
 		{key: "max_series", group: groupStorage, def: "0", kind: intKind(0, 1<<31-1, func(c *Config) *int { return &c.MaxSeries }), help: "series in memory at once; samples of further new series are refused, known ones are still taken; 0 = no limit"},
 		{key: "max_exemplars", group: groupStorage, def: "100000", kind: intKind(0, 1<<31-1, func(c *Config) *int { return &c.MaxExemplars }), help: "exemplars kept, the oldest going first; 0 = none"},
 	}

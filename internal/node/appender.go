@@ -22,6 +22,10 @@ type localAppender struct{ db *engine.DB }
 // up anew.
 const forgottenRetry = time.Second
 
+// diskFullRetry is when a sender may come back to a node whose disk is nearly
+// full: somebody or the retention has to make room first.
+const diskFullRetry = 10 * time.Second
+
 // Append implements ingest.Appender.
 func (a *localAppender) Append(ctx context.Context, b *model.Batch) error {
 	if a.db.Versioned() {
@@ -43,6 +47,8 @@ func admissionError(err error) error {
 		return &admission.UnavailableError{Reason: "a series was just retired from memory: send the request again", RetryAfter: forgottenRetry}
 	case errors.Is(err, engine.ErrOverloaded):
 		return fmt.Errorf("%w: %w", admission.ErrOverloaded, err)
+	case errors.Is(err, engine.ErrDiskFull):
+		return &admission.UnavailableError{Reason: err.Error(), RetryAfter: diskFullRetry}
 	case errors.Is(err, engine.ErrTooLarge):
 		return fmt.Errorf("%w: %w", admission.ErrTooLarge, err)
 	case errors.Is(err, engine.ErrClosed):

@@ -186,7 +186,6 @@ func (n *Node) health() server.Health {
 	h := server.Health{Status: server.Healthy, NodeID: n.opts.Config.NodeID, ClusterSize: 1, Version: n.opts.Build.Version}
 	p := n.parts.Load()
 	if p != nil {
-		h.Series = p.db.Stats().Series
 		p.describe(&h)
 	}
 	why := n.whyNotReady()

@@ -184,6 +184,7 @@ func (n *Node) engineOptions(clustered bool) engine.Options {
 		BufferSamples:  cfg.MemoryBuffer.Samples,
 		Retention:      cfg.Retention,
 		RetentionBytes: cfg.RetentionSize,
+		DiskReserve:    cfg.DiskReserve,
 		MaxSeries:      cfg.MaxSeries,
 		MaxExemplars:   cfg.MaxExemplars,
 	}
@@ -256,7 +257,12 @@ func (p *parts) whyNotReady() string {
 
 // describe adds to /health what the parts know.
 func (p *parts) describe(h *server.Health) {
-	h.Series = p.db.Stats().Series
+	stats := p.db.Stats()
+	h.Series = stats.Series
+	if stats.DiskFull {
+		h.Status = server.Degraded
+		h.Reasons = append(h.Reasons, engine.ErrDiskFull.Error()+": this node refuses writes")
+	}
 	describeCluster(p.cluster, h)
 }
 

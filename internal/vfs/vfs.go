@@ -119,21 +119,26 @@ func ReadFile(fs FS, name string) (data []byte, err error) {
 // a directory removes such files when it opens it.
 const TempSuffix = ".tmp"
 
+// ErrUnchanged is wrapped by errors of WriteFile that came before the file was
+// touched, as on a full disk: it may be tried again.
+var ErrUnchanged = errors.New("the file is as it was")
+
 // WriteFile makes data the durable content of the file in one step: temporary
 // name, fsync, rename, fsync of the directory (E2). After a crash the file has
-// either its old content or the new one.
+// either its old content or the new one. An error that wraps ErrUnchanged says
+// that it has the old one for certain.
 func WriteFile(fs FS, name string, data []byte) error {
 	temp := name + TempSuffix
 	f, err := fs.Create(temp)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnchanged, err)
 	}
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", temp, err), fs.Remove(temp))
+		return errors.Join(fmt.Errorf("%w: write %s: %w", ErrUnchanged, temp, err), fs.Remove(temp))
 	}
 	if err := fs.Rename(temp, name); err != nil {
 		return err
