@@ -62,7 +62,7 @@ func (db *DB) Begin(ctx context.Context, b *model.Batch, opts AppendOptions) (Be
 	}
 	if db.space.full.Load() {
 		db.counters.refusedFull.Add(1)
-		return AppendResult{}, ErrDiskFull
+		return Begun{}, ErrDiskFull
 	}
 	if err := db.admit(ctx); err != nil {
 		return Begun{}, err
