@@ -163,7 +163,8 @@ func TestEvaluationsAreCounted(t *testing.T) {
 	}
 	for _, qs := range []string{
 		"sum(rate(x_total[5m]))", "sum(rate(h[5m]))", "histogram_quantile(0.9, sum(h))", "max_over_time(rate(x_total[1m])[5m:1m])", "count(h)", // reduced
-		"x_total", "x_total + x_total", // whole
+		"x_total",                // all of it is one part
+		"x_total + x_total",      // whole
 		"max(h)", "-rate(h[1m])", // fallback
 	} {
 		q, err := e.NewInstantQuery(context.Background(), prom.New(m), nil, qs, time.UnixMilli(590_000))
@@ -187,7 +188,7 @@ func TestEvaluationsAreCounted(t *testing.T) {
 			}
 		}
 	}
-	if want := map[string]float64{"reduced": 5, "whole": 2, "fallback": 2}; !maps.Equal(got, want) {
+	if want := map[string]float64{"reduced": 6, "whole": 1, "fallback": 2}; !maps.Equal(got, want) {
 		t.Errorf("evaluations %v, want %v", got, want)
 	}
 }

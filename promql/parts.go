@@ -51,7 +51,7 @@ func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.Se
 	if id < 0 {
 		return q.Querier.Select(ctx, sorted, hints, ms...)
 	}
-	set := &partSet{parts: q.parts, part: q.parts.parts[id], at: -1}
+	set := &partSet{parts: q.parts, part: q.parts.parts[id], at: -1, whole: q.parts.whole}
 	set.compute = sync.OnceFunc(func() {
 		set.result, set.warnings, set.err = q.parts.compute(ctx, set.part)
 		set.err = endOf(set.err)
@@ -155,6 +155,7 @@ type partSet struct {
 
 	series []partial.Series
 	at     int
+	whole  bool // the part is the query: its series are not for the engine
 }
 
 // Next waits for the result.
@@ -166,6 +167,10 @@ func (s *partSet) Next() bool {
 		}
 		if s.series, s.err = s.result.Final(); s.err != nil {
 			return false
+		}
+		if s.whole {
+			s.parts.value = valueOf(s.series, s.part.Grid, s.parts.stmt.Interval == 0)
+			s.series = nil
 		}
 		s.account()
 	}

@@ -41,7 +41,8 @@ func (e *Engine) reduce(text string, q promql.Query, parts *partQueryable, opts 
 	parts.text, parts.stmt, parts.parts = text, stmt, p.Parts
 	parts.samples = q.Stats().Samples
 	parts.maxSamples = int64(e.opts.MaxSamples)
-	return &reducedQuery{Query: q, again: again}
+	parts.whole = p.Whole()
+	return &reducedQuery{Query: q, parts: parts, again: again}
 }
 
 // splittable says whether a query on this grid is split: it has steps, and not
@@ -80,6 +81,7 @@ func (e *Engine) partialOptions(stmt *parser.EvalStmt, opts promql.QueryOpts) pa
 // one.
 type reducedQuery struct {
 	promql.Query
+	parts    *partQueryable
 	again    func() (promql.Query, error)
 	fellBack bool
 }
@@ -87,6 +89,10 @@ type reducedQuery struct {
 func (q *reducedQuery) Exec(ctx context.Context) *promql.Result {
 	res := q.Query.Exec(ctx)
 	if !errors.Is(res.Err, partial.ErrFallback) {
+		if res.Err == nil && q.parts.whole {
+			// The engine has done all but this: it saw no series.
+			res.Value = q.parts.value
+		}
 		return res
 	}
 	q.fellBack = true
@@ -109,6 +115,8 @@ type partQueryable struct {
 	parts      []plan.Part
 	samples    *stats.QuerySamples
 	maxSamples int64
+	whole      bool         // the query is one part alone
+	value      parser.Value // its result then
 }
 
 // partsOver returns the queryable to give to Prometheus's engine, and nil parts

@@ -14,6 +14,7 @@ type Result struct {
 	grid   Grid
 	groups []*group
 	rows   []Series
+	slab   slab
 	// names are the labels of the series that topk and its kin have met, by their
 	// index.
 	names map[int32]labels.Labels
@@ -86,17 +87,50 @@ func (a *aggregation) groupLabels(ls labels.Labels) labels.Labels {
 func (r *Result) keep(ls labels.Labels, values *row) {
 	n := len(values.v)
 	if values.h == nil && values.all {
-		r.rows = append(r.rows, Series{Labels: ls, V: append(make([]float64, 0, n), values.v...)})
+		r.rows = append(r.rows, Series{Labels: ls, V: append(r.slab.floats(n), values.v...)})
 		return
 	}
 	if values.count() == 0 {
 		return
 	}
-	s := Series{Labels: ls, V: append(make([]float64, 0, n), values.v...), OK: append(make([]bool, 0, n), values.ok...)}
+	s := Series{Labels: ls, V: append(r.slab.floats(n), values.v...), OK: append(r.slab.bools(n), values.ok...)}
 	if values.h != nil {
 		s.H = append(make([]*histogram.FloatHistogram, 0, n), values.h...)
 	}
 	r.rows = append(r.rows, s)
+}
+
+// slab hands out slices from larger ones: short rows are many.
+type slab struct {
+	v  []float64
+	ok []bool
+}
+
+// slabSize is how many values are allocated at once.
+const slabSize = 1024
+
+func (s *slab) floats(n int) []float64 {
+	if n > slabSize/4 {
+		return make([]float64, 0, n)
+	}
+	if len(s.v)+n > cap(s.v) {
+		s.v = make([]float64, 0, slabSize)
+	}
+	from := len(s.v)
+	s.v = s.v[:from+n]
+	return s.v[from : from : from+n]
+}
+
+func (s *slab) bools(n int) []bool {
+	if n > slabSize/4 {
+		return make([]bool, 0, n)
+	}
+	if len(s.ok)+n > cap(s.ok) {
+		s.ok = make([]bool, 0, slabSize)
+	}
+	from := len(s.ok)
+	s.ok = s.ok[:from+n]
+	return s.ok[from : from : from+n]
 }
 
 // append takes the result of series that come behind those of the receiver, in

@@ -32,7 +32,28 @@ type Plan struct {
 	Remainder parser.Expr
 	Parts     []Part
 	// Left lists, by node, why a sub-expression was left to Prometheus's engine.
-	Left []Left
+	Left  []Left
+	steps int // of the query
+}
+
+// Whole says whether one part is all of the query, evaluated at each of its steps.
+func (p *Plan) Whole() bool {
+	e := p.Remainder
+	for {
+		switch n := e.(type) {
+		case *parser.ParenExpr:
+			e = n.Expr
+		case *parser.StepInvariantExpr:
+			e = n.Expr
+		case *parser.VectorSelector:
+			if len(p.Parts) != 1 || !p.Parts[0].StoodFor(n.LabelMatchers) {
+				return false
+			}
+			return !p.Parts[0].Once || p.steps == 1
+		default:
+			return false
+		}
+	}
 }
 
 // Left is a sub-expression that was looked at and left.
@@ -43,7 +64,7 @@ type Left struct {
 // Split splits a preprocessed tree (promql.PreprocessExpr) that is evaluated on
 // grid. The tree is changed; Remainder is its new root.
 func Split(e parser.Expr, g partial.Grid, opts partial.Options) *Plan {
-	s := &splitter{plan: &Plan{}, opts: opts, numbers: map[parser.Node]int{}}
+	s := &splitter{plan: &Plan{steps: g.Len()}, opts: opts, numbers: map[parser.Node]int{}}
 	n := 0
 	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
 		if node != nil {
@@ -52,7 +73,7 @@ func Split(e parser.Expr, g partial.Grid, opts partial.Options) *Plan {
 		}
 		return nil
 	})
-	s.plan.Remainder = s.rewrite(e, scope{grid: g})
+	s.plan.Remainder = s.rewrite(e, scope{grid: g, whole: true})
 	return s.plan
 }
 
@@ -60,6 +81,8 @@ func Split(e parser.Expr, g partial.Grid, opts partial.Options) *Plan {
 type scope struct {
 	grid partial.Grid
 	once bool
+	// whole: the node is all of the query, at each of its steps.
+	whole bool
 }
 
 type splitter struct {
@@ -82,6 +105,8 @@ func (s *splitter) rewrite(e parser.Expr, in scope) parser.Expr {
 
 // descend rewrites the children of a node that stays.
 func (s *splitter) descend(e parser.Expr, in scope) {
+	whole := in.whole
+	in.whole = false
 	switch n := e.(type) {
 	case *parser.AggregateExpr:
 		n.Expr = s.rewrite(n.Expr, in)
@@ -94,8 +119,10 @@ func (s *splitter) descend(e parser.Expr, in scope) {
 	case *parser.UnaryExpr:
 		n.Expr = s.rewrite(n.Expr, in)
 	case *parser.ParenExpr:
+		in.whole = whole
 		n.Expr = s.rewrite(n.Expr, in)
 	case *parser.StepInvariantExpr:
+		in.whole = whole && in.grid.Len() == 1
 		s.invariant(n, in)
 	case *parser.Call:
 		for i, arg := range n.Args {
