@@ -36,8 +36,8 @@ func newChanges() *changes {
 	}
 }
 
-// note notes the slices that a batch touches.
-func (c *changes) note(b *model.Batch, now time.Time) {
+// note notes the slices that a batch touches, and tells of each.
+func (c *changes) note(b *model.Batch, now time.Time, touched func(slice int64)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := int64(math.MinInt64)
@@ -45,6 +45,7 @@ func (c *changes) note(b *model.Batch, now time.Time) {
 		if slice := t / sliceLength; slice != last {
 			last = slice
 			c.slices[slice] = now
+			touched(slice)
 		}
 	}
 	for i := range b.Floats {

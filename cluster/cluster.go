@@ -61,6 +61,7 @@ type Cluster struct {
 	changes   *changes
 
 	digestCache digestCache
+	windows     *windowDigests
 
 	instance  uint64      // number of this start
 	fresh     atomic.Bool // this node began with an empty disk and founded ring 1 in this start
@@ -101,7 +102,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
-		changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
 	c.stats = newStats(o.Metrics, c)

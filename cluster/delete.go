@@ -137,7 +137,9 @@ func (c *Cluster) sendDelete(ctx context.Context, id ring.NodeID, t model.Tombst
 
 func (c *Cluster) storeDelete(ctx context.Context, t model.Tombstone) error {
 	c.clock.Observe(t.Version)
-	return c.local.Delete(ctx, t)
+	err := c.local.Delete(ctx, t)
+	c.windows.touch(windowOf(t.MinT), windowOf(t.MaxT))
+	return err
 }
 
 func (c *Cluster) serveDelete(ctx context.Context, d *wire.Decoder) error {

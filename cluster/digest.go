@@ -124,9 +124,32 @@ func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, 
 }
 
 // differing returns what this node holds and the member, which owns it, has not
-// or has otherwise: ascending by slice.
+// or has otherwise: ascending by slice. Closed windows are compared as a whole
+// first.
 func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]antientropy.Key, error) {
-	theirs, err := c.digestsOf(ctx, t, id, a.mint, a.maxt, a.before)
+	windows, any, rest := splitClosed(a, time.Now())
+	var differ []antientropy.Key
+	if any {
+		keys, err := c.differingWindows(ctx, t, id, windows)
+		if err != nil {
+			return nil, err
+		}
+		differ = keys
+	}
+	for _, r := range rest {
+		keys, err := c.differingSlices(ctx, t, id, r)
+		if err != nil {
+			return nil, err
+		}
+		differ = append(differ, keys...)
+	}
+	slices.SortFunc(differ, func(a, b antientropy.Key) int { return int(a.Slice - b.Slice) })
+	return differ, nil
+}
+
+// differingSlices compares slice by slice.
+func (c *Cluster) differingSlices(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]antientropy.Key, error) {
+	theirs, err := c.digestsOf(ctx, t, id, opDigests, a)
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +159,10 @@ func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a 
 	}
 	var differ []antientropy.Key
 	for k, d := range mine {
-		if l := &t.lists[k.List]; l.Owns(id) && !l.Copies(id) && theirs[k] != d {
+		if t.owesTo(id, k.List) && theirs[k] != d {
 			differ = append(differ, k)
 		}
 	}
-	slices.SortFunc(differ, func(a, b antientropy.Key) int { return int(a.Slice - b.Slice) })
 	return differ, nil
 }
 
@@ -327,15 +349,18 @@ func hashColumns(h *antientropy.SeriesHasher, cols *model.Columns, before model.
 	}
 }
 
-func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64, before model.Version) (map[antientropy.Key]antientropy.Digest, error) {
+func (a *digestAsk) append(dst []byte) []byte {
+	dst = wire.AppendUvarint(dst, a.ring)
+	dst = wire.AppendVarint(wire.AppendVarint(dst, a.mint), a.maxt)
+	return wire.AppendUvarint(dst, uint64(a.before))
+}
+
+func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, op transport.Op, a digestAsk) (map[antientropy.Key]antientropy.Digest, error) {
 	p := c.peer(id)
 	if p == nil {
 		return nil, transport.ErrUnreachable
 	}
-	body := wire.AppendUvarint(nil, t.ring.Number())
-	body = wire.AppendVarint(wire.AppendVarint(body, mint), maxt)
-	body = wire.AppendUvarint(body, uint64(before))
-	answer, err := p.Call(ctx, opDigests, body)
+	answer, err := p.Call(ctx, op, a.append(nil))
 	if err != nil {
 		return nil, err
 	}
@@ -343,12 +368,20 @@ func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, mi
 	out := map[antientropy.Key]antientropy.Digest{}
 	for range d.Count(19) {
 		k := antientropy.Key{Slice: d.Varint(), List: int(d.Uint32Varint())}
+		if k.List >= len(t.lists) {
+			d.Fail("list %d of %d", k.List, len(t.lists))
+		}
 		out[k] = decodeDigest(&d)
 	}
 	return out, d.Err()
 }
 
 func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transport.Answer) error {
+	return c.serveDigestsBy(ctx, d, w, c.digestsHere)
+}
+
+// serveDigestsBy answers with the digests that a function computes.
+func (c *Cluster) serveDigestsBy(ctx context.Context, d *wire.Decoder, w *transport.Answer, here func(context.Context, *topology, digestAsk) (map[antientropy.Key]antientropy.Digest, error)) error {
 	a := digestAsk{ring: d.Uvarint(), mint: d.Varint(), maxt: d.Varint(), before: model.Version(d.Uvarint())}
 	if d.Err() != nil {
 		return d.Err()
@@ -360,10 +393,10 @@ func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transpor
 		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
 	t := c.topo.Load()
-	if t == nil {
-		return transport.Errorf(transport.CodeUnavailable, "node %d has no ring", c.opts.Node)
+	if t == nil || t.ring.Number() != a.ring {
+		return transport.Errorf(transport.CodeUnavailable, "ring %d is not in force at node %d", a.ring, c.opts.Node)
 	}
-	all, err := c.digestsHere(ctx, t, a)
+	all, err := here(ctx, t, a)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ type Reader interface {
 	Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (Selection, error)
 	// Tombstones returns the deletes that overlap [mint, maxt].
 	Tombstones(mint, maxt int64) []model.Tombstone
+	// Windows returns the windows (floor(t / 2 h)) that may hold samples,
+	// ascending.
+	Windows() []int64
 	// LabelNames returns sorted names; limit 0 = all.
 	LabelNames(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, error)
 	// LabelValues returns sorted values; limit 0 = all.

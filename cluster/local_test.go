@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type memLocal struct {
 	exemplars  []model.Exemplar
 	fail       error         // non-nil: Begin fails with it
 	slow       time.Duration // until a batch is durable
+	selects    int           // calls of Select
 }
 
 type memSeries struct {
@@ -124,6 +126,7 @@ func (l *memLocal) matching(ms []*labels.Matcher) []*memSeries {
 func (l *memLocal) Select(_ context.Context, _, _ int64, ms ...*labels.Matcher) (Selection, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.selects++
 	var sel memSelection
 	for _, s := range l.matching(ms) {
 		var cols model.Columns
@@ -153,6 +156,18 @@ func (l *memLocal) Tombstones(int64, int64) []model.Tombstone {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.tombstones)
+}
+
+func (l *memLocal) Windows() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := map[int64]bool{}
+	for _, s := range l.series {
+		for _, t := range s.cols.T {
+			held[windowOf(t)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(held))
 }
 
 func (l *memLocal) LabelNames(_ context.Context, _, _ int64, _ int, ms ...*labels.Matcher) ([]string, error) {

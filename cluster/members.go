@@ -138,6 +138,7 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 			c.state.Ring = old
 			return err
 		}
+		c.windows.clear() // its lists are others
 		c.info("a ring is in force", "ring", record.Number, "members", len(record.Members), "cluster_id", record.ClusterID)
 	}
 	if record.RF != c.opts.RF && (old == nil || old.RF != record.RF || c.topo.Load() == nil) {

@@ -49,6 +49,9 @@ type Options struct {
 	// MaxSamples bounds the samples that one read holds in memory. Default:
 	// 50 million.
 	MaxSamples int
+	// MaxDigests bounds the digests of closed windows that are kept in memory, 40
+	// bytes each: one a window and list of candidates. Default: a million.
+	MaxDigests int
 	// MaxHints bounds the bytes of hints on disk. Default: 4 GiB.
 	MaxHints int64
 
@@ -92,6 +95,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.VerifyShare, 0.01)
 	setDefault(&o.CopyRate, 64<<20)
 	setDefault(&o.MaxSamples, 50_000_000)
+	setDefault(&o.MaxDigests, 1_000_000)
 	setDefault(&o.MaxHints, 4<<30)
 	if o.Dial == nil {
 		o.Dial = transport.NetDial

@@ -126,6 +126,7 @@ func (c *Cluster) refillOnce() error {
 		return err
 	}
 	c.refill.done()
+	c.windows.clear()
 	c.changes.restart() // what was merged came without numbers (C7)
 	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
 	return nil

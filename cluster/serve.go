@@ -34,6 +34,7 @@ const (
 	opUnite         transport.Op = 16 // the caller knows that the node holds all that the caller holds
 	opCompare       transport.Op = 17 // compare with the asker and send it what it misses
 	opSeriesDigests transport.Op = 18 // digests of single series in one slice of time
+	opWindowDigests transport.Op = 19 // digests of whole windows
 )
 
 // handler answers the other nodes.
@@ -155,9 +156,12 @@ func (c *Cluster) beginStoring(ctx context.Context, b *model.Batch, fresh bool) 
 	var s storing
 	if s.reply, s.durable, s.err = c.local.Begin(ctx, b, fresh); s.err != nil || s.reply.Stale {
 		s.durable = nil
+		if s.err != nil {
+			c.noteTouched(b) // any part of it may be
+		}
 		return s
 	}
-	c.changes.note(b, time.Now())
+	c.noteTouched(b)
 	if !fresh {
 		c.digestCache.forget()
 	}
@@ -176,6 +180,15 @@ func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendRe
 	return s.reply, s.wait()
 }
 
+// noteTouched notes what was stored, after it was; any part of it, when storing it
+// failed.
+func (c *Cluster) noteTouched(b *model.Batch) {
+	c.changes.note(b, time.Now(), func(slice int64) {
+		w := windowOf(slice * sliceLength)
+		c.windows.touch(w, w)
+	})
+}
+
 // Call answers another node's question.
 func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, payload []byte, w *transport.Answer) error {
 	c := (*Cluster)(h)
@@ -189,6 +202,8 @@ func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, p
 		return c.serveReport(w)
 	case opSeriesDigests:
 		return c.serveSeriesDigests(ctx, &d, w)
+	case opWindowDigests:
+		return c.serveWindowDigests(ctx, &d, w)
 	case opCompare:
 		return c.serveCompare(ctx, from, &d, w)
 	case opTakeRing:

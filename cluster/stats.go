@@ -14,6 +14,7 @@ type stats struct {
 	refused, minority, restamped          prometheus.Counter // writes
 	standIns, incomplete, repairsDropped  prometheus.Counter
 	compared, divergent, copied           prometheus.Counter
+	readBack, rotten                      prometheus.Counter // windows
 	oneCopy, manyCopies                   prometheus.Counter // reads
 }
 
@@ -41,6 +42,8 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
 		oneCopy:        counter("one_copy_reads_total", "Reads answered from this node's copy, which was proved complete."),
 		manyCopies:     counter("many_copies_reads_total", "Reads for which this node's copy could not be proved complete."),
+		readBack:       counter("read_back_windows_total", "Windows whose kept digests were compared with what the disk holds."),
+		rotten:         counter("rotten_windows_total", "Windows that no longer read as they did although nothing was written to them."),
 		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
 	}
 	gauge("members", "Members of the ring in force.", func() float64 {

@@ -16,8 +16,9 @@ import (
 // Beside the comparisons of what was written to lately (digest.go) everything is
 // compared again and again, so that what rots on a disk or was lost without a
 // trace is found: newest data hourly, older data daily, the rest weekly, within
-// a share of one core (package antientropy). Digests are of what is read back
-// from the files, checksums included.
+// a share of one core (package antientropy). The digests of closed windows are
+// kept (windowdigest.go); when nothing else is due they are compared with what is
+// read back from the files, checksums included.
 
 const (
 	verifyIdle = 10 * time.Second // between two looks when nothing is due
@@ -85,10 +86,17 @@ func (c *Cluster) verify() {
 			continue
 		}
 		task, due := c.verifying.next(c.otherMembers(t), c.inSight, time.Now())
+		began := time.Now()
 		if !due {
+			done, err := c.readBack(c.ctx, t, began)
+			if err != nil && c.ctx.Err() == nil {
+				c.warn("what a window has lost is brought back later", err)
+			}
+			if done {
+				wait = max(verifyMin, antientropy.Rest(time.Since(began), c.opts.VerifyShare))
+			}
 			continue
 		}
-		began := time.Now()
 		_, err := c.compareWith(c.ctx, t, task.Peer, task.Range.MinT, task.Range.MaxT, c.settledVersion(began))
 		c.verifying.note(task, err, time.Now())
 		wait = max(verifyMin, antientropy.Rest(time.Since(began), c.opts.VerifyShare))

@@ -64,7 +64,8 @@ func DefaultPeriods() Periods {
 	return Periods{New: time.Hour, Old: 24 * time.Hour, Rest: 7 * 24 * time.Hour}
 }
 
-func (p Periods) of(r Range, now int64) time.Duration {
+// Of returns the period of a range at the time now (ms).
+func (p Periods) Of(r Range, now int64) time.Duration {
 	switch age := now - r.MaxT; {
 	case age < hourlyFor:
 		return p.New
@@ -103,7 +104,7 @@ func (s *Schedule) Next(ranges []Range, peers []ring.NodeID, now time.Time) (Tas
 	var best Task
 	most := 0.0
 	for _, r := range ranges {
-		period := s.periods.of(r, now.UnixMilli())
+		period := s.periods.Of(r, now.UnixMilli())
 		for _, p := range peers {
 			t := Task{p, r}
 			if at, failed := s.tried[t]; failed && now.Sub(at) < retryAfter {

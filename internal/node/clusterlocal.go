@@ -58,6 +58,9 @@ func (l clusterLocal) Tombstones(mint, maxt int64) []model.Tombstone {
 	return l.db.Tombstones(mint, maxt)
 }
 
+// Windows implements cluster.Local.
+func (l clusterLocal) Windows() []int64 { return l.db.Windows() }
+
 // LabelNames implements cluster.Local.
 func (l clusterLocal) LabelNames(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) ([]string, error) {
 	return l.db.LabelNames(ctx, mint, maxt, limit, ms...)
