@@ -48,9 +48,11 @@ Flags of write:
   --senders N        concurrent connections (4)
   --settle D         how long after the last answer CPU time still counts (10s)
   --max-ahead N      by how many scrapes a sender may be ahead of the slowest (4)
+  --rate N           samples a second at most (as many as the target takes)
 Flags of insert:
   --clients N        at once (16)
   --duration D       for how long (10s)
+  --rate N           inserts a second at most (as many as the target takes)
 Flags of query and compare:
   --class NAME       only this one
   --queries N        of each class at most (200)
@@ -106,6 +108,7 @@ func parseBench(c call, what string) (*benchCall, error) {
 	fs.IntVar(&b.plan.Senders, "senders", 4, "")
 	fs.DurationVar(&b.plan.Write.Settle, "settle", 10*time.Second, "")
 	fs.IntVar(&b.plan.Write.MaxAhead, "max-ahead", 4, "")
+	rate := fs.Float64("rate", 0, "")
 	fs.IntVar(&b.insert.Clients, "clients", 16, "")
 	fs.DurationVar(&b.insert.Duration, "duration", 10*time.Second, "")
 	fs.StringVar(&b.plan.Query.Only, "class", "", "")
@@ -139,6 +142,7 @@ func parseBench(c call, what string) (*benchCall, error) {
 		return nil, &usageError{err}
 	}
 	b.plan.Protocol = bench.Protocol(*protocol)
+	b.plan.Write.Rate, b.insert.Rate = *rate, *rate
 	return b, b.check(what)
 }
 
@@ -178,6 +182,8 @@ func (b *benchCall) check(what string) error {
 		return &usageError{errors.New("--protocol is 1 or 2")}
 	case p.Senders < 1 || b.insert.Clients < 1 || p.Query.MaxQueries < 1 || p.Comparisons < 0:
 		return &usageError{errors.New("--senders, --clients, --queries and --comparisons are positive numbers")}
+	case b.insert.Rate < 0:
+		return &usageError{errors.New("--rate is a positive number, or 0 for as many as the target takes")}
 	case p.Query.Only != "" && !slices.Contains(bench.Classes(), p.Query.Only):
 		return &usageError{fmt.Errorf("unknown class %q: there are %s", p.Query.Only, strings.Join(bench.Classes(), ", "))}
 	case what != "data" && what != "peers" && len(b.targets) == 0:

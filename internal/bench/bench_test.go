@@ -112,9 +112,10 @@ func TestWriteSendsEverythingAndFlushesAsLive(t *testing.T) {
 	}
 	target.Data = []string{dir}
 	set := testSet(3, 10*time.Minute)
-	r, err := Write(context.Background(), target, Encode(set, V1, 2), WriteOptions{MaxAhead: 2})
-	if err != nil {
-		t.Fatal(err)
+	const took = 200 * time.Millisecond
+	r, err := Write(context.Background(), target, Encode(set, V1, 2), WriteOptions{MaxAhead: 2, Rate: float64(set.Samples()) / took.Seconds()})
+	if err != nil || r.Wall < took/2 {
+		t.Fatalf("at a rate for %v: %v, %v", took, r.Wall, err)
 	}
 	if int(f.samples.Load()) != set.Samples() || r.Samples != set.Samples() {
 		t.Errorf("%d samples arrived of %d", f.samples.Load(), set.Samples())
@@ -148,6 +149,12 @@ func TestInsert(t *testing.T) {
 	if err != nil || r.Requests == 0 || int64(r.Requests) != f.samples.Load() || r.NotAvailable != 1 || r.Longest < r.P99 {
 		t.Fatalf("%+v, %v", r, err)
 	}
+	before := f.samples.Load()
+	opts.Rate = 50
+	if r, err := Insert(context.Background(), fakeTarget(t, f), opts); err != nil || r.Requests > 16 || int64(r.Requests) != f.samples.Load()-before {
+		t.Fatalf("50 a second for %v: %+v, %v", opts.Duration, r, err)
+	}
+	opts.Rate = 0
 	var out bytes.Buffer
 	if err := PrintInserts(&out, []InsertResult{r}); err != nil || !strings.Contains(out.String(), "fake: ") {
 		t.Errorf("%v: %s", err, &out)

@@ -16,6 +16,10 @@ import (
 type InsertOptions struct {
 	Clients  int // at once, each waiting for its answer
 	Duration time.Duration
+	// Rate is how many a second all clients together write at most; 0 = as many as
+	// the target takes. A write that is late because the one before it took long
+	// counts from when it was due.
+	Rate float64
 }
 
 // InsertResult is what single writes cost.
@@ -48,7 +52,7 @@ func Insert(ctx context.Context, t Target, opts InsertOptions) (InsertResult, er
 	for i := range workers {
 		workers[i] = inserter{client: client, url: t.Writes[i%len(t.Writes)] + "/insert", series: fmt.Sprintf("bench.insert.client%d", i)}
 		wg.Go(func() {
-			if err := workers[i].run(ctx, start.Add(opts.Duration)); err != nil {
+			if err := workers[i].run(ctx, start, opts); err != nil {
 				cancel(err)
 			}
 		})
@@ -85,9 +89,18 @@ type inserter struct {
 	notAvailable int
 }
 
-func (in *inserter) run(ctx context.Context, until time.Time) error {
-	for n := 0; time.Now().Before(until); n++ {
+func (in *inserter) run(ctx context.Context, began time.Time, opts InsertOptions) error {
+	for n := 0; time.Since(began) < opts.Duration; n++ {
 		start := time.Now()
+		if opts.Rate > 0 {
+			start = began.Add(time.Duration(float64(n*opts.Clients) / opts.Rate * float64(time.Second)))
+			if start.Sub(began) >= opts.Duration {
+				return nil
+			}
+			if err := wait(ctx, time.Until(start)); err != nil {
+				return err
+			}
+		}
 		body := fmt.Sprintf(`{"series":%q,"timestamp":%d,"value":%d}`, in.series, start.UnixMilli(), n)
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, in.url, strings.NewReader(body))
 		if err != nil {

@@ -46,6 +46,9 @@ type WriteOptions struct {
 	// slowest: live, all targets are scraped at the same time, and Prometheus
 	// refuses samples far behind the newest.
 	MaxAhead int
+	// Rate is how many samples a second are sent at most; 0 = as many as the target
+	// takes.
+	Rate float64
 }
 
 const (
@@ -59,6 +62,7 @@ type loader struct {
 	load   *Load
 	opts   WriteOptions
 	client *http.Client
+	start  time.Time
 
 	retries   atomic.Int64
 	latencies [][]time.Duration // by sender
@@ -82,9 +86,9 @@ func Write(ctx context.Context, t Target, load *Load, opts WriteOptions) (WriteR
 		return WriteResult{}, err
 	}
 	memory := watchMemory(ctx, t.PIDs)
-	start := time.Now()
+	l.start = time.Now()
 	flushes, err := l.run(ctx)
-	wall := time.Since(start)
+	wall := time.Since(l.start)
 	if err == nil {
 		err = l.settle(ctx, &flushes)
 	}
@@ -139,6 +143,9 @@ func (l *loader) send(ctx context.Context, sender int) error {
 		if !l.pace.wait(sender, r.round) {
 			return nil // another one failed
 		}
+		if err := wait(ctx, time.Until(l.due(r.round))); err != nil {
+			return err
+		}
 		url := l.target.Writes[sender%len(l.target.Writes)] + "/api/v1/write"
 		start := time.Now()
 		if err := l.post(ctx, url, r.body); err != nil {
@@ -147,6 +154,15 @@ func (l *loader) send(ctx context.Context, sender int) error {
 		l.latencies[sender] = append(l.latencies[sender], time.Since(start))
 	}
 	return nil
+}
+
+// due returns when a round of scrapes is to be sent.
+func (l *loader) due(round int) time.Time {
+	if l.opts.Rate <= 0 {
+		return l.start
+	}
+	samples := float64(round) * float64(l.load.Set.Samples()) / float64(max(l.load.Set.Rounds(), 1))
+	return l.start.Add(time.Duration(samples / l.opts.Rate * float64(time.Second)))
 }
 
 // post sends a request until it is taken.
