@@ -92,6 +92,8 @@ func (r *CheckReport) smallFiles(fsys vfs.FS, dir string) {
 	tombs, err := readTombstones(fsys, dir)
 	r.fault(tombstonesFile.name, err)
 	r.Tombstones = len(tombs)
+	_, err = readSheds(fsys, dir)
+	r.fault(shedFile.name, err)
 	r.fault(exemplarsFile.name, newExemplarRing(defaultMaxExemplars).load(fsys, dir))
 	r.fault(metadataFile.name, newMetadataStore(defaultMaxMetadata).load(fsys, dir))
 }

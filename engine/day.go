@@ -16,11 +16,14 @@ import (
 
 // buildDay joins the sealed windows of a day, and the day file there is, into
 // one day file. Bytes are copied, so deletes that the inputs do not know yet
-// are worked into them first.
+// are worked into them first, and what is shed is taken out.
 func (db *DB) buildDay(v workView, inputs []*liveFile, number int64) error {
 	for _, in := range inputs {
 		if touched := in.windowsCutBy(v.tombs); len(touched) > 0 {
 			return db.cleanFile(v, in, touched[0])
+		}
+		if window, found := db.shedIn(v.view, in); found {
+			return db.cleanFile(v, in, window)
 		}
 	}
 	start := time.Now()
@@ -155,6 +158,9 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 // cleanDaySeries writes one series of a window of a day.
 func (r *rewriter) cleanDaySeries(w *file.Writer, i int, ls labels.Labels, window, mint, maxt int64) error {
 	defer r.sc.release()
+	if len(r.view.sheds) > 0 {
+		r.skipShed(model.SeriesIDOf(ls).Token())
+	}
 	if err := r.gather(func(int) int { return i }, mint, maxt); err != nil || len(r.sc.runs) == 0 {
 		return err
 	}

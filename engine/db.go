@@ -66,9 +66,10 @@ type DB struct {
 	coldMarked  bool   // series are marked for eviction; guarded by maintenance
 	coldSince   uint32 // epochs when they were
 	flushing    sync.Mutex
-	frozen      *frozenEpoch  // a flush that is under way or failed; guarded by flushing
-	epochs      atomic.Uint32 // buffers made so far
-	lastBorn    atomic.Int64  // manifest.File.Born of the last flush
+	shedHeld    map[[2]uint64]bool // by ID of a file and shed.seq: the file holds some of it; guarded by maintenance
+	frozen      *frozenEpoch       // a flush that is under way or failed; guarded by flushing
+	epochs      atomic.Uint32      // buffers made so far
+	lastBorn    atomic.Int64       // manifest.File.Born of the last flush
 	background  background
 
 	failed   atomic.Pointer[error]

@@ -61,8 +61,14 @@ func put(t testing.TB, db *DB, ls labels.Labels, tv ...float64) {
 	}
 }
 
+// fataler is a test of the testing package or of rapid.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // dump reads everything that matches: "labels t=v ..." a series.
-func dump(t testing.TB, db *DB, ms ...*labels.Matcher) []string {
+func dump(t fataler, db *DB, ms ...*labels.Matcher) []string {
 	t.Helper()
 	sel, err := db.Select(context.Background(), -maxTime, maxTime, ms...)
 	if err != nil {

@@ -39,6 +39,9 @@ func TestGolden(t *testing.T) {
 			},
 			seq: 7,
 		}})},
+		{shedFile, encodeSheds([]shed{{
+			tokens: model.NewTokenSet([]model.TokenRange{{From: 5, To: 1000}, {From: 1 << 63, To: 2}}), mark: 300, seq: 301,
+		}})},
 		{exemplarsFile, exemplars.encodeLocked()},
 		{metadataFile, families.encodeLocked()},
 	} {

@@ -103,8 +103,11 @@ func (db *DB) doNext(w *work) (more bool, err error) {
 	s.Force, s.Filling = w.force, w.filling
 	s.AvoidWindows, s.AvoidDays = w.avoidWindows, w.avoidDays
 	job, ok := plan.Next(db.limits, s)
+	if !ok && w.force {
+		return false, nil // a flush does not wait for what is shed
+	}
 	if !ok {
-		return false, nil
+		return db.shedNext()
 	}
 	if err := db.do(v, job); err != nil {
 		return true, w.failed(job, fmt.Errorf("%v: %w", job, err))

@@ -148,11 +148,13 @@ func FuzzSmallFiles(f *testing.F) {
 	f.Add([]byte{1, 2, 3})
 	f.Add(encodeIdentity(Identity{Starts: 3}))
 	f.Add(encodeTombstones([]tombstone{{Tombstone: model.Tombstone{Version: 3, MaxT: 4, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "a", "b|c")}}}}))
+	f.Add(encodeSheds([]shed{{tokens: model.NewTokenSet([]model.TokenRange{{From: 7, To: 3}}), mark: 1, seq: 2}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = decodeIdentity(data)
 		_, _ = decodeMetadata(data)
 		_, _ = decodeExemplars(data)
 		_, _ = decodeTombstones(data)
+		_, _ = decodeSheds(data)
 		_, _ = identityFile.decode(data)
 	})
 }

@@ -16,6 +16,7 @@ type readScratch struct {
 	runs    []fileRun
 	cursors []fileCursor
 	spans   []span
+	sheds   []*shed // that the series belongs to
 }
 
 // fileCursor is a cursor in use, of a file in the view.
@@ -38,7 +39,7 @@ func (sc *readScratch) release() {
 	}
 	clear(sc.cursors)
 	clear(sc.runs)
-	sc.cursors, sc.runs, sc.spans = sc.cursors[:0], sc.runs[:0], sc.spans[:0]
+	sc.cursors, sc.runs, sc.spans, sc.sheds = sc.cursors[:0], sc.runs[:0], sc.spans[:0], sc.sheds[:0]
 }
 
 // gather finds the chunks of a series that may have samples in the range. The
@@ -61,6 +62,9 @@ func (sc *readScratch) gather(files []*liveFile, ref model.Ref, mint, maxt int64
 
 // gatherFrom adds the chunks of series n of one file.
 func (sc *readScratch) gatherFrom(f *liveFile, n int, mint, maxt int64) error {
+	if slices.ContainsFunc(sc.sheds, func(s *shed) bool { return s.reaches(f) }) {
+		return nil
+	}
 	cursor := f.reader.Cursor()
 	sc.cursors = append(sc.cursors, fileCursor{f, cursor})
 	chunks, err := cursor.Load(n)

@@ -95,6 +95,13 @@ func (db *DB) open() error {
 	if err != nil {
 		return err
 	}
+	err = db.loadSmall(shedFile, func() (err error) {
+		first.sheds, err = readSheds(db.fs, db.dir)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	if first.files, err = db.openFiles(); err != nil {
 		return err
 	}
@@ -125,6 +132,11 @@ func (db *DB) startClock(v *view) {
 		highest = max(highest, v.tombs[i].Version)
 		for db.manifest.NewID() < v.tombs[i].seq {
 			continue // IDs that only a delete took are not in the manifest
+		}
+	}
+	for i := range v.sheds {
+		for db.manifest.NewID() < v.sheds[i].seq {
+			continue
 		}
 	}
 	db.clock = version.NewClock(db.opts.Now, highest)

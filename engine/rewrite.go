@@ -88,12 +88,18 @@ func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 // sealSeries reads one series of a window from all inputs and writes it.
 func (r *rewriter) sealSeries(w *file.Writer, ref model.Ref, at func(int) int, window, mint, maxt int64) error {
 	defer r.sc.release()
+	r.skipShed(r.db.registry.Token(ref))
 	if err := r.gather(at, mint, maxt); err != nil || len(r.sc.runs) == 0 {
 		return err
 	}
 	// The inputs may be broad files, whose series have no marks since a restart.
 	r.db.registry.MarkPresent(ref, window)
 	return r.writeMerged(w, ref, r.db.registry.Labels(ref), window, mint, maxt)
+}
+
+// skipShed makes gather leave out what is gone of the series at a position.
+func (r *rewriter) skipShed(token uint64) {
+	r.sc.sheds = shedsOf(r.sc.sheds, r.view.sheds, token)
 }
 
 // gather finds the chunks of a series in all inputs.
@@ -211,6 +217,7 @@ func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 
 func (r *rewriter) copySeries(w *file.Writer, cp *file.Copier, ref model.Ref, at func(int) int) error {
 	defer r.sc.release()
+	r.skipShed(r.db.registry.Token(ref))
 	if err := r.gather(at, -maxTime-1, maxTime); err != nil || len(r.sc.runs) == 0 {
 		return err
 	}

@@ -190,6 +190,9 @@ func (s *Selection) Read(i int, mint, maxt int64, dst *model.Columns) error {
 	if len(s.view.tombs) > 0 {
 		sc.spans = spansOf(sc.spans, s.view.tombs, s.Labels(i), mint, maxt)
 	}
+	if len(s.view.sheds) > 0 {
+		sc.sheds = shedsOf(sc.sheds, s.view.sheds, s.ID(i).Token())
+	}
 	if err := s.read(sc, i, mint, maxt, dst); err != nil {
 		return fmt.Errorf("read %s: %w", s.Labels(i), err)
 	}

@@ -63,7 +63,7 @@ func (db *DB) copyTo(dir string) error {
 	if err := db.fs.SyncDir(filepath.Dir(m.Path(manifest.Wide, 1))); err != nil {
 		return err
 	}
-	for _, name := range []string{registryName, tombstonesFile.name, exemplarsFile.name, metadataFile.name} {
+	for _, name := range []string{registryName, tombstonesFile.name, shedFile.name, exemplarsFile.name, metadataFile.name} {
 		if err := db.copyFile(name, dir); err != nil {
 			return err
 		}

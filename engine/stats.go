@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,8 @@ type Stats struct {
 	FileBytes       int64 // all files of the live set
 	FileSamples     int64 // samples in files, overwritten ones included
 	Tombstones      int
+	ShedFiles       int   // written anew before all that was shed is off the disk, at most
+	ShedFileBytes   int64 // of them
 	Exemplars       int
 	MinTime         int64 // ms, oldest and newest sample held; 0, 0 when empty
 	MaxTime         int64
@@ -129,6 +132,10 @@ func (v *view) addTo(out *Stats) {
 			out.SealedFiles++
 		default:
 			out.DayFiles++
+		}
+		if slices.ContainsFunc(v.sheds, func(s shed) bool { return s.reaches(f) }) {
+			out.ShedFiles++
+			out.ShedFileBytes += f.Bytes
 		}
 		out.FileBytes += f.Bytes
 		out.FileSamples += f.Samples

@@ -13,6 +13,7 @@ type view struct {
 	frozen *epochBuffer // nil when no flush is under way
 	active *epochBuffer
 	tombs  []tombstone
+	sheds  []shed
 
 	refs int // readers, and one for being the current view; guarded by viewHolder.mu
 }
@@ -85,5 +86,5 @@ func (h *viewHolder) close() error {
 
 // clone returns a copy to be changed and set; the files' slice is its own.
 func (v *view) clone() *view {
-	return &view{files: slices.Clone(v.files), frozen: v.frozen, active: v.active, tombs: v.tombs}
+	return &view{files: slices.Clone(v.files), frozen: v.frozen, active: v.active, tombs: v.tombs, sheds: v.sheds}
 }

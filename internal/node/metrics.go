@@ -27,6 +27,8 @@ func storageGauges() []storageMetric {
 		{"file_bytes", "Bytes of all data files.", func(s *engine.Stats) float64 { return float64(s.FileBytes) }},
 		{"file_samples", "Samples in data files, overwritten ones included.", func(s *engine.Stats) float64 { return float64(s.FileSamples) }},
 		{"tombstones", "Deletes that still hide samples.", func(s *engine.Stats) float64 { return float64(s.Tombstones) }},
+		{"shed_files", "Data files that may hold what the node no longer owns, to be written anew.", func(s *engine.Stats) float64 { return float64(s.ShedFiles) }},
+		{"shed_file_bytes", "Bytes of the data files that may hold what the node no longer owns.", func(s *engine.Stats) float64 { return float64(s.ShedFileBytes) }},
 		{"exemplars", "Exemplars held.", func(s *engine.Stats) float64 { return float64(s.Exemplars) }},
 		{"oldest_sample_timestamp_seconds", "Timestamp of the oldest sample held.", func(s *engine.Stats) float64 { return float64(s.MinTime) / 1000 }},
 		{"newest_sample_timestamp_seconds", "Timestamp of the newest sample held.", func(s *engine.Stats) float64 { return float64(s.MaxTime) / 1000 }},
