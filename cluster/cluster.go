@@ -63,6 +63,9 @@ type Cluster struct {
 	digestCache digestCache
 	windows     *windowDigests
 
+	spreads   chan struct{}                  // semaphore
+	fragments atomic.Pointer[FragmentRunner] // nil: other nodes are refused
+
 	instance  uint64      // number of this start
 	fresh     atomic.Bool // this node began with an empty disk and founded ring 1 in this start
 	ledger    *frontier.Ledger
@@ -103,6 +106,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
 		windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
 	c.stats = newStats(o.Metrics, c)

@@ -215,7 +215,7 @@ func (c *Cluster) serveUnite(from ring.NodeID, d *wire.Decoder) error {
 	if err := c.sameRing(number); err != nil {
 		return err
 	}
-	c.ledger.Unite(from, epoch, sets)
+	c.ledger.Unite(from, epoch, c.vouchedFor(from, number, sets))
 	return nil
 }
 

@@ -52,6 +52,9 @@ type Options struct {
 	// MaxDigests bounds the digests of closed windows that are kept in memory, 40
 	// bytes each: one a window and list of candidates. Default: a million.
 	MaxDigests int
+	// MaxSpreads bounds the computations that this node spreads over others at
+	// once; more wait. Default: 20. The transport allows no more than 32.
+	MaxSpreads int
 	// MaxHints bounds the bytes of hints on disk. Default: 4 GiB.
 	MaxHints int64
 
@@ -97,6 +100,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxSamples, 50_000_000)
 	setDefault(&o.MaxDigests, 1_000_000)
 	setDefault(&o.MaxHints, 4<<30)
+	setDefault(&o.MaxSpreads, 20)
+	o.MaxSpreads = min(o.MaxSpreads, transport.MaxCalls/2)
 	if o.Dial == nil {
 		o.Dial = transport.NetDial
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/count-db/count/cluster/quorum"
@@ -12,6 +13,10 @@ import (
 // ringPatience is how long a request waits for the ring that another node has
 // and this one has not, or the other way round, before it tries again.
 const ringPatience = 50 * time.Millisecond
+
+// errOtherRing ends what goes by the lists of a ring when another comes into
+// force.
+var errOtherRing = errors.New("the ring changed meanwhile")
 
 // isOtherRing says whether a node refused a request because it has another ring
 // in force.
@@ -40,7 +45,7 @@ func (c *Cluster) awaitRing(ctx context.Context, t *topology) bool {
 // reopen asks all members anew when some go by another ring: nothing of the
 // answer was handed out yet.
 func (s *Set) reopen() bool {
-	if !s.repairing || s.headed || !s.otherRing() || !s.c.awaitRing(s.parent, s.answers.t) {
+	if !s.repairing || s.headed || s.asked.share != nil || !s.otherRing() || !s.c.awaitRing(s.parent, s.answers.t) {
 		return false
 	}
 	s.cancel()

@@ -70,18 +70,36 @@ type listPage [1 << listPageBits]atomic.Uint32
 
 // listOf returns the number of the candidate list of a series.
 func (p *placement) listOf(ref model.Ref) int {
+	slot := p.slot(ref)
+	if known := slot.Load(); known != 0 {
+		return int(known - 1)
+	}
+	return p.place(slot, p.labels(ref))
+}
+
+// listOfSeries is listOf where the labels are at hand: the registry may forget
+// them meanwhile.
+func (p *placement) listOfSeries(ref model.Ref, ls labels.Labels) int {
+	slot := p.slot(ref)
+	if known := slot.Load(); known != 0 {
+		return int(known - 1)
+	}
+	return p.place(slot, ls)
+}
+
+func (p *placement) place(slot *atomic.Uint32, ls labels.Labels) int {
+	list := p.ring.ListOf(model.SeriesIDOf(ls).Token())
+	slot.Store(uint32(list) + 1)
+	return list
+}
+
+func (p *placement) slot(ref model.Ref) *atomic.Uint32 {
 	pages := *p.pages.Load()
 	n := int(ref >> listPageBits)
 	if n >= len(pages) || pages[n] == nil {
 		pages = p.grow(n)
 	}
-	slot := &pages[n][ref%(1<<listPageBits)]
-	if known := slot.Load(); known != 0 {
-		return int(known - 1)
-	}
-	list := p.ring.ListOf(model.SeriesIDOf(p.labels(ref)).Token())
-	slot.Store(uint32(list) + 1)
-	return list
+	return &pages[n][ref%(1<<listPageBits)]
 }
 
 func (p *placement) grow(n int) []*listPage {

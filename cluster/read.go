@@ -94,6 +94,25 @@ func (c *Cluster) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	return s, err
 }
 
+// SelectShare is Select for the series of a share. Where another ring comes into
+// force meanwhile, whose lists are others, the set ends with an error by which
+// Spread knows it.
+func (c *Cluster) SelectShare(ctx context.Context, share *Share, mint, maxt int64, ms ...*labels.Matcher) (*Set, error) {
+	t := share.t
+	q := selectRequest{ring: t.ring.Number(), mint: mint, maxt: maxt, matchers: ms, lookback: hintLookback, share: share}
+	a := newAnswers(t, quorum.LevelFrom(ctx))
+	a.lists = nil
+	for _, i := range share.numbers() {
+		a.lists = append(a.lists, t.lists[i])
+	}
+	nodes := slices.DeleteFunc(memberIDs(t), func(id ring.NodeID) bool { return !a.needs(id) })
+	s, err := c.open(ctx, a, nodes, q)
+	if s != nil {
+		s.repairing = true
+	}
+	return s, err
+}
+
 // SelectSeries is Select for one series by all of its labels: only its candidates
 // are asked, and only they count.
 func (c *Cluster) SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (*Set, error) {
@@ -170,8 +189,8 @@ func (s *Set) Next() bool {
 			s.finish()
 			break
 		}
-		if next.cols.Len() == 0 || s.only != nil && !labels.Equal(next.labels, *s.only) {
-			continue // all of it is deleted, or another has the labels among others
+		if next.cols.Len() == 0 || s.only != nil && !labels.Equal(next.labels, *s.only) || !s.asked.inShare(next.labels) {
+			continue // all of it is deleted, or it was not asked for
 		}
 		if s.samples += next.cols.Len(); s.samples > s.c.opts.MaxSamples && !s.patient {
 			s.err = fmt.Errorf("%w: the limit is %d", ErrTooManySamples, s.c.opts.MaxSamples)
@@ -334,6 +353,10 @@ func (s *Set) finish() {
 	for _, src := range s.sources {
 		s.answers.counts[src.id] = src.counts && src.err == nil
 	}
+	if s.asked.share != nil && s.otherRing() {
+		s.err = errOtherRing
+		return
+	}
 	s.warnings, s.err = s.answers.verdict(s.c.majority.Load())
 	if len(s.warnings) > 0 {
 		s.c.stats.incomplete.Inc()
@@ -445,6 +468,9 @@ func (s *source) poll() bool {
 }
 
 func (s *source) pollHere() {
+	for s.next < s.here.Len() && !s.asked.inShare(s.here.Labels(s.next)) {
+		s.next++
+	}
 	if s.next >= s.here.Len() {
 		s.ended = true
 		return

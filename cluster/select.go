@@ -27,6 +27,7 @@ type selectRequest struct {
 	lookback   int64       // ms before mint in which the sample before a histogram is looked for; 0 = it is not
 	copying    bool        // of these, only what it copies in a change of the ring
 	matchers   []*labels.Matcher
+	share      *Share // only its series; nil = all
 }
 
 func (q *selectRequest) append(dst []byte) []byte {
@@ -40,11 +41,46 @@ func (q *selectRequest) append(dst []byte) []byte {
 	dst = wire.AppendVarint(dst, q.maxt)
 	dst = wire.AppendUvarint(dst, uint64(q.holder))
 	dst = wire.AppendUvarint(dst, uint64(q.lookback))
-	return transport.AppendMatchers(dst, q.matchers)
+	dst = transport.AppendMatchers(dst, q.matchers)
+	if q.share == nil {
+		return dst
+	}
+	return appendLists(dst, q.share.numbers())
 }
 
 func decodeSelect(d *wire.Decoder) selectRequest {
 	return selectRequest{ring: d.Uvarint(), copying: d.Uvarint() == 1, mint: d.Varint(), maxt: d.Varint(), holder: ring.NodeID(d.Uvarint()), lookback: int64(d.Uint32Varint()), matchers: transport.DecodeMatchers(d)}
+}
+
+// decodeShare reads the lists that a request may end with; nil: it has none.
+func decodeShare(d *wire.Decoder, t *topology) *Share {
+	if d.Len() == 0 {
+		return nil
+	}
+	return newShare(t, decodeLists(d, t))
+}
+
+// appendLists appends the numbers of lists.
+func appendLists(dst []byte, lists []int) []byte {
+	dst = wire.AppendUvarint(dst, uint64(len(lists)))
+	for _, i := range lists {
+		dst = wire.AppendUvarint(dst, uint64(i))
+	}
+	return dst
+}
+
+// decodeLists reads numbers of lists of a ring.
+func decodeLists(d *wire.Decoder, t *topology) []int {
+	out := make([]int, 0, d.Count(1))
+	for range cap(out) {
+		i := d.Uvarint()
+		if i >= uint64(len(t.lists)) {
+			d.Fail("list %d of %d", i, len(t.lists))
+			return nil
+		}
+		out = append(out, int(i))
+	}
+	return out
 }
 
 // read fills cols with the samples of series i, and puts before the first
@@ -88,6 +124,12 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 	if err := c.sameRing(q.ring); err != nil {
 		return err
 	}
+	if d.Len() > 0 && t.ring.Number() != q.ring {
+		return transport.Errorf(transport.CodeNewRing, "node %d is changing to ring %d", c.opts.Node, q.ring)
+	}
+	if q.share = decodeShare(d, t); d.Err() != nil {
+		return d.Err()
+	}
 	sel, err := c.local.Select(ctx, q.mint, q.maxt, q.matchers...)
 	if err != nil {
 		return err
@@ -102,7 +144,7 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 	var cols, scratch model.Columns
 	for i := range sel.Len() {
 		ls := sel.Labels(i)
-		if q.holder != 0 && !q.wants(t, ls) {
+		if q.holder != 0 && !q.wants(t, ls) || !q.inShare(ls) {
 			continue
 		}
 		if err := q.read(sel, i, &cols, &scratch); err != nil {
@@ -120,6 +162,9 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 	}
 	return w.Send(buf)
 }
+
+// inShare says whether a series is in the share that was asked for.
+func (q *selectRequest) inShare(ls labels.Labels) bool { return q.share == nil || q.share.Has(0, ls) }
 
 // wants says whether a holder was asked for that the series belongs to.
 func (q *selectRequest) wants(t *topology, ls labels.Labels) bool {

@@ -35,6 +35,7 @@ const (
 	opCompare       transport.Op = 17 // compare with the asker and send it what it misses
 	opSeriesDigests transport.Op = 18 // digests of single series in one slice of time
 	opWindowDigests transport.Op = 19 // digests of whole windows
+	opFragment      transport.Op = 20 // compute a part of a query over the node's own copy
 )
 
 // handler answers the other nodes.
@@ -214,6 +215,8 @@ func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, p
 		return err
 	case opSelect:
 		return c.serveSelect(ctx, &d, w)
+	case opFragment:
+		return c.serveFragment(ctx, &d, w)
 	case opLabelNames, opLabelValues:
 		return c.serveLabels(ctx, op, &d, w)
 	case opExemplars:

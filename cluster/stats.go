@@ -16,7 +16,18 @@ type stats struct {
 	compared, divergent, copied           prometheus.Counter
 	readBack, rotten                      prometheus.Counter // windows
 	oneCopy, manyCopies                   prometheus.Counter // reads
+	fragmentsMoved                        prometheus.Counter
+	fragments                             *prometheus.CounterVec // by who computes
 }
+
+// Who computes a part of a query whose series lie on several nodes, as the metric
+// names it.
+const (
+	fragmentOwn    = "own"    // the asking node, from its own copy
+	fragmentRemote = "remote" // another owner, asked by this node
+	fragmentMerged = "merged" // the asking node, from several copies
+	fragmentServed = "served" // this node, asked by another
+)
 
 func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 	counter := func(name, help string) prometheus.Counter {
@@ -44,8 +55,17 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		manyCopies:     counter("many_copies_reads_total", "Reads for which this node's copy could not be proved complete."),
 		readBack:       counter("read_back_windows_total", "Windows whose kept digests were compared with what the disk holds."),
 		rotten:         counter("rotten_windows_total", "Windows that no longer read as they did although nothing was written to them."),
+		fragmentsMoved: counter("fragments_moved_total", "Parts of queries given to another owner because one failed or fell silent."),
 		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
 	}
+	s.fragments = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "count_cluster_fragments_total",
+		Help: "Parts of queries whose series lie on several nodes, by who computes: own (this node's copy), remote (another owner, asked by this node), merged (this node over several copies), served (this node, asked by another).",
+	}, []string{"by"})
+	for _, by := range []string{fragmentOwn, fragmentRemote, fragmentMerged, fragmentServed} {
+		s.fragments.WithLabelValues(by)
+	}
+	reg.MustRegister(s.fragments)
 	gauge("members", "Members of the ring in force.", func() float64 {
 		if t := c.topo.Load(); t != nil {
 			return float64(len(t.ring.Members()))

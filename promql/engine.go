@@ -16,8 +16,10 @@ type Engine struct {
 	engine *promql.Engine
 	parser parser.Parser
 	active *activeQueries
-	stats  *engineStats
-	opts   Options
+	// fragments bounds the fragments of other nodes' queries that run at once.
+	fragments *activeQueries
+	stats     *engineStats
+	opts      Options
 }
 
 var (
@@ -44,7 +46,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), stats: stats, opts: opts}
+	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), stats: stats, opts: opts}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      opts.Registerer,

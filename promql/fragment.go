@@ -38,11 +38,33 @@ func (e *Engine) Part(f Fragment) (plan.Part, error) {
 }
 
 // RunFragment computes a fragment over the series of a store, all that it shows:
-// the store must show each series on one of the nodes that are asked.
+// the store must show each series on one of the nodes that are asked. As many run
+// at once as queries may, beside them: a query waits for its fragments on other
+// nodes, so that they must not wait for queries. They are listed with the active
+// queries. The limit of samples is the lower one of both nodes.
 func (e *Engine) RunFragment(ctx context.Context, s Store, f Fragment) (*partial.Result, Warnings, error) {
 	part, err := e.Part(f)
 	if err != nil {
 		return nil, nil, err
 	}
-	return runLocal(ctx, s, part, f.MaxSamples)
+	slot, err := e.fragments.Insert(ctx, f.Query)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer e.fragments.Delete(slot)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	id := e.active.start(ActiveQuery{
+		Query: f.Query, Start: time.UnixMilli(f.Start), End: time.UnixMilli(f.End), Step: time.Duration(f.Step) * time.Millisecond,
+	}, cancel)
+	defer e.active.finish(id)
+	return RunPart(ctx, s, part, lowerLimit(f.MaxSamples, int64(e.opts.MaxSamples)))
+}
+
+// lowerLimit returns the lower one of two limits of which 0 is none.
+func lowerLimit(a, b int64) int64 {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }

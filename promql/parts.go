@@ -90,7 +90,7 @@ func (q *partQueryable) compute(ctx context.Context, part plan.Part) (*partial.R
 		}
 		return result, warnings, nil
 	}
-	return runLocal(ctx, q.store, part, q.maxSamples)
+	return RunPart(ctx, q.store, part, q.maxSamples)
 }
 
 func (q *partQueryable) fragment(part plan.Part) Fragment {
@@ -101,8 +101,9 @@ func (q *partQueryable) fragment(part plan.Part) Fragment {
 	}
 }
 
-// runLocal evaluates a part over a store's series.
-func runLocal(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*partial.Result, Warnings, error) {
+// RunPart evaluates a part over the series of a store, all that it shows.
+// maxSamples 0 = no limit.
+func RunPart(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*partial.Result, Warnings, error) {
 	mint, maxt := part.Program.Range(part.Grid)
 	set, err := s.Select(ctx, mint, maxt, part.Program.Matchers()...)
 	if err != nil {
@@ -115,6 +116,23 @@ func runLocal(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*
 	}
 	result, err := partial.Runner{MaxSamples: maxSamples}.Run(ctx, part.Program, part.Grid, sel)
 	return result, set.Warnings(), err
+}
+
+// JoinParts puts the results of a part together that several nodes computed for
+// the query, each series by one of them. The limit of samples is that of all.
+func JoinParts(query string, maxSamples int64, results []*partial.Result) (*partial.Result, error) {
+	all, err := partial.Join(query, results)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	switch {
+	case maxSamples <= 0:
+	case all.Points > maxSamples:
+		return nil, promql.ErrTooManySamples("query execution")
+	case all.Places() > 2*maxSamples:
+		return nil, partial.ErrFallback
+	}
+	return all, nil
 }
 
 // selectionOf gives random access to a set; one that streams is walked first.

@@ -108,6 +108,17 @@ func (s Sets) Unite(o Sets) {
 	}
 }
 
+// Of returns the sets of the streams that are wanted. They are shared with s.
+func (s Sets) Of(want func(Stream) bool) Sets {
+	out := Sets{}
+	for stream, set := range s {
+		if want(stream) {
+			out[stream] = set
+		}
+	}
+	return out
+}
+
 // Clone returns a copy.
 func (s Sets) Clone() Sets {
 	out := make(Sets, len(s))

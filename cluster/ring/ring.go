@@ -29,7 +29,8 @@ type Ring struct {
 	width  int      // candidates a bucket
 	listOf []uint32 // per bucket, index into lists
 	lists  []List
-	grid   []uint32 // by the top gridBits of a position: the first bucket to look at
+	shares []float64 // by list
+	grid   []uint32  // by the top gridBits of a position: the first bucket to look at
 
 	before, after *Ring // of a dual ring; nil otherwise
 }
@@ -165,6 +166,15 @@ func (r *Ring) index() {
 		}
 		r.grid[i] = uint32(bucket)
 	}
+	r.shares = make([]float64, len(r.lists))
+	for b := range r.tokens {
+		from, to := r.Range(b)
+		width := float64(to-from) / (1 << 63) / 2 // around the end, too
+		if len(r.tokens) == 1 {
+			width = 1
+		}
+		r.shares[r.listOf[b]] += width
+	}
 }
 
 // Number is the ring's number in the history of the cluster.
@@ -220,6 +230,9 @@ func (r *Ring) ListOfBucket(bucket int) int { return int(r.listOf[bucket]) }
 
 // Lists returns all candidate lists. The slice must not be changed.
 func (r *Ring) Lists() []List { return r.lists }
+
+// Share returns the share of all series that a list is of.
+func (r *Ring) Share(list int) float64 { return r.shares[list] }
 
 // Candidates appends the candidates of a position clockwise: owners first.
 func (r *Ring) Candidates(dst []NodeID, position uint64) []NodeID {

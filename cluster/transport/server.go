@@ -63,7 +63,7 @@ type Handler interface {
 // sender.
 const (
 	maxAppends = 256
-	maxCalls   = 64
+	MaxCalls   = 64 // calls that run at once
 )
 
 // Server takes upgraded connections.

@@ -40,7 +40,7 @@ type serverConn struct {
 func newServerConn(s *Server, nc net.Conn, in *bufio.Reader, from Hello) *serverConn {
 	return &serverConn{
 		link: newLink(nc, in), server: s, from: from,
-		appends: make(chan struct{}, maxAppends), arrived: make(chan *arrival, maxAppends), calls: make(chan struct{}, maxCalls),
+		appends: make(chan struct{}, maxAppends), arrived: make(chan *arrival, maxAppends), calls: make(chan struct{}, MaxCalls),
 		running: map[uint32]*Answer{},
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}

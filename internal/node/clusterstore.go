@@ -173,7 +173,9 @@ func (a *clusterAdmin) Metadata(ctx context.Context, family string, limit int) (
 }
 
 // ClusterStore returns the whole cluster's data, by the node whose storage db
-// is: for tests that put nodes together by themselves.
-func ClusterStore(c *cluster.Cluster, db *engine.DB) promql.Store {
+// is, and has that node compute parts of the others' queries by the engine: for
+// tests that put nodes together by themselves.
+func ClusterStore(c *cluster.Cluster, db *engine.DB, e *promql.Engine) promql.Store {
+	serveFragments(c, db, e)
 	return &clusterStore{c, &localStore{db: db}}
 }

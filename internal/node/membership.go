@@ -28,9 +28,9 @@ func (n *Node) connectCluster(p *parts) error {
 		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version, Secret: cfg.ClusterSecret,
 		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
-		MaxSamples: cfg.QueryMaxSamples,
-		Rule:       compareHistograms,
-		FS:         n.fs, Dir: n.clusterDir(),
+		MaxSamples: cfg.QueryMaxSamples, MaxSpreads: cfg.QueryConcurrency,
+		Rule: compareHistograms,
+		FS:   n.fs, Dir: n.clusterDir(),
 		Logger: n.part("cluster"), Metrics: p.metrics,
 		DataSize: func() int64 { return p.db.Stats().FileBytes },
 	}

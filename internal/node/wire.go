@@ -132,6 +132,7 @@ func (n *Node) connectReads(p *parts) error {
 	local := &localStore{db: p.db}
 	store, admin := promql.Store(local), administration(&localAdmin{db: p.db, fs: n.fs})
 	if p.clustered {
+		serveFragments(p.cluster, p.db, p.queries)
 		store, admin = &clusterStore{p.cluster, local}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
 	admin = &audited{admin, n.part("audit")}

@@ -1,10 +1,40 @@
 package partial
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/count-db/count/internal/wire"
 )
+
+// Join merges results of the same part of a query, which the nodes that computed
+// them spelled out or not: equal annotations of several become one.
+func Join(query string, results []*Result) (*Result, error) {
+	if len(results) == 0 {
+		return nil, errors.New("no partial result")
+	}
+	all := results[0]
+	if len(results) == 1 {
+		return all, nil
+	}
+	all.spell(query)
+	for _, r := range results[1:] {
+		r.spell(query)
+		all.Merge(r)
+	}
+	return all, nil
+}
+
+// spell makes the annotations complete texts, as they come over the wire.
+func (r *Result) spell(query string) {
+	d := wire.NewDecoder(appendAnnotations(nil, r.annos, query))
+	r.annos = decodeAnnotations(&d)
+}
+
+// Places returns how many values the series and groups have room for.
+func (r *Result) Places() int64 { return int64(len(r.rows)+len(r.groups)) * int64(r.grid.Len()) }
 
 // Merge takes the result of other series, from another node: the same program on
 // the same grid, each series in one of the results only. Results merge in any

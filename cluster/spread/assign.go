@@ -1,0 +1,69 @@
+package spread
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/count-db/count/cluster/ring"
+)
+
+// Request is what Assign decides from.
+type Request struct {
+	Ring *ring.Ring
+	// Self is the node that asks. It computes what it owns itself.
+	Self ring.NodeID
+	// Lists are the lists to assign.
+	Lists []int
+	// Usable says whether an owner may be given a list.
+	Usable func(list int, id ring.NodeID) bool
+	// Load is the share of all series that nodes were given before; nil = none.
+	// Assign adds to it.
+	Load map[ring.NodeID]float64
+}
+
+// Assign gives each list to one usable owner: to the asking node, else to one in
+// its zone, else to any, evenly. nobody are the lists without a usable owner.
+func Assign(r Request) (lists map[ring.NodeID][]int, nobody []int) {
+	lists = map[ring.NodeID][]int{}
+	load := r.Load
+	if load == nil {
+		load = map[ring.NodeID]float64{}
+	}
+	zones := map[ring.NodeID]string{}
+	for _, m := range r.Ring.Members() {
+		zones[m.ID] = m.Zone
+	}
+	// The largest first: the small ones then make the loads even.
+	order := slices.Clone(r.Lists)
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(r.Ring.Share(b), r.Ring.Share(a)), cmp.Compare(a, b))
+	})
+	near := func(id ring.NodeID) int {
+		switch {
+		case id == r.Self:
+			return 0
+		case zones[id] != "" && zones[id] == zones[r.Self]:
+			return 1
+		}
+		return 2
+	}
+	for _, i := range order {
+		l := &r.Ring.Lists()[i]
+		best, found := ring.NodeID(0), false
+		for _, id := range l.Nodes[:l.Owners] {
+			if !r.Usable(i, id) {
+				continue
+			}
+			if !found || cmp.Or(cmp.Compare(near(id), near(best)), cmp.Compare(load[id], load[best])) < 0 {
+				best, found = id, true
+			}
+		}
+		if !found {
+			nobody = append(nobody, i)
+			continue
+		}
+		lists[best] = append(lists[best], i)
+		load[best] += r.Ring.Share(i)
+	}
+	return lists, nobody
+}
