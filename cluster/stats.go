@@ -58,14 +58,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		fragmentsMoved: counter("fragments_moved_total", "Parts of queries given to another owner because one failed or fell silent."),
 		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
 	}
-	s.fragments = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "count_cluster_fragments_total",
-		Help: "Parts of queries whose series lie on several nodes, by who computes: own (this node's copy), remote (another owner, asked by this node), merged (this node over several copies), served (this node, asked by another).",
-	}, []string{"by"})
-	for _, by := range []string{fragmentOwn, fragmentRemote, fragmentMerged, fragmentServed} {
-		s.fragments.WithLabelValues(by)
-	}
-	reg.MustRegister(s.fragments)
+	s.fragments = newFragmentsCounter(reg)
 	gauge("members", "Members of the ring in force.", func() float64 {
 		if t := c.topo.Load(); t != nil {
 			return float64(len(t.ring.Members()))
@@ -101,6 +94,18 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		}, func() float64 { return float64(c.countStatus(status)) }))
 	}
 	return s
+}
+
+func newFragmentsCounter(reg prometheus.Registerer) *prometheus.CounterVec {
+	m := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "count_cluster_fragments_total",
+		Help: "Parts of queries whose series lie on several nodes, by who computes: own (this node's copy), remote (another owner, asked by this node), merged (this node over several copies), served (this node, asked by another).",
+	}, []string{"by"})
+	for _, by := range []string{fragmentOwn, fragmentRemote, fragmentMerged, fragmentServed} {
+		m.WithLabelValues(by)
+	}
+	reg.MustRegister(m)
+	return m
 }
 
 func (c *Cluster) countStatus(status membership.Status) int {
