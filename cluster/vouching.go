@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/count-db/count/cluster/frontier"
@@ -139,30 +138,41 @@ func (p *proof) ask(ctx context.Context, id ring.NodeID, lists []int) {
 	wait := time.NewTimer(inFlight)
 	defer wait.Stop()
 	for {
-		// Taken before the look: what comes during it closes changed.
-		_, based, changed := c.ledger.Complete(id, k.epoch, nil)
-		var now []int
-		lists = slices.DeleteFunc(lists, func(i int) bool {
-			ok, _, _ := c.ledger.Complete(id, k.epoch, byList[i])
-			if ok {
-				now = append(now, i)
-			}
-			return ok
-		})
-		last := !based || len(lists) == 0
-		if last || len(now) > 0 {
-			p.answers <- held{now, last}
+		now, later, changed := p.look(id, k.epoch, lists, byList)
+		lists = later
+		if len(now) > 0 || len(lists) == 0 {
+			p.answers <- held{now, len(lists) == 0}
 		}
-		if last {
+		if len(lists) == 0 {
 			return
 		}
 		select {
 		case <-changed:
 			continue
 		case <-wait.C:
+			for _, i := range lists {
+				c.ledger.GiveUp(byList[i])
+			}
 		case <-ctx.Done():
 		}
 		p.answers <- held{last: true}
 		return
 	}
+}
+
+// look returns the lists of which this node holds all that a member has in its
+// sets now, and those of which it may when changed is closed.
+func (p *proof) look(id ring.NodeID, epoch uint64, lists []int, byList map[int]frontier.Sets) (now, later []int, changed <-chan struct{}) {
+	for _, i := range lists {
+		switch ok, _, more := p.c.ledger.Complete(id, epoch, byList[i]); {
+		case ok:
+			now = append(now, i)
+		case more != nil:
+			later = append(later, i)
+			if changed == nil {
+				changed = more // of the first look: what came since has closed it
+			}
+		}
+	}
+	return now, later, changed
 }
