@@ -64,7 +64,8 @@ Flags of peers:
   --nodes N, --rf N                          measure a cluster of N nodes too, with so many copies (none, 3)
   --dir DIR          for data and logs; default: a temporary one, removed at the end
 `,
-		run: runBench,
+		words: []string{"data", "write", "insert", "query", "compare", "peers"},
+		run:   runBench,
 		more: func(w io.Writer) {
 			fmt.Fprintf(w, "\nClasses of questions: %s\n", strings.Join(bench.Classes(), ", "))
 		},

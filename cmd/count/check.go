@@ -19,7 +19,8 @@ func checkVerb() verb {
 config resolves the settings as "count serve" would, lists every fault, and prints what is in force.
 data reads everything in a data directory (default ./count_data) that no node is using, and proves that it is whole.
 `,
-		run: runCheck,
+		words: []string{"config", "data"},
+		run:   runCheck,
 	}
 }
 

@@ -40,6 +40,12 @@ lost for good. Acknowledged writes may be missing then, so it wants --force.
 repair compares the asked node with all others now and makes them equal; with
 --dry-run it only says how much differs. It happens by itself all the time, too.
 
+Examples:
+  count cluster status
+  count cluster owners 'http_requests_total{job="api"}'
+  count cluster repair --start 1767225600000 --dry-run
+  CLUSTER_SECRET=... count cluster leave --server http://count-4:8080
+
   --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
   --json         print the answer as it came
   --start, --end range of time to repair, in ms; default everything
@@ -48,7 +54,8 @@ repair compares the asked node with all others now and makes them equal; with
 CLUSTER_SECRET in the environment is sent along; the requests that change
 something need it where the cluster has one.
 `,
-		run: runCluster,
+		words: []string{"status", "ring", "owners", "leave", "remove", "abort", "recover", "repair"},
+		run:   runCluster,
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 // verb is one command.
 type verb struct {
 	name    string
-	summary string // one line
-	usage   string // how to call it, with examples
+	summary string   // one line
+	usage   string   // how to call it, with examples
+	words   []string // what may stand behind the name, for completion
 	run     func(context.Context, call) error
 	// more writes what the help shows behind the usage; may be nil.
 	more func(io.Writer)
@@ -20,7 +21,7 @@ type verb struct {
 
 // verbs returns all commands in the order of the help.
 func verbs() []verb {
-	return []verb{serveVerb(), insertVerb(), queryVerb(), checkVerb(), inspectVerb(), healthVerb(), clusterVerb(), benchVerb(), versionVerb()}
+	return []verb{serveVerb(), insertVerb(), queryVerb(), importVerb(), exportVerb(), checkVerb(), inspectVerb(), healthVerb(), clusterVerb(), benchVerb(), completionVerb(), versionVerb()}
 }
 
 func findVerb(name string) *verb {
@@ -71,7 +72,7 @@ Usage: count [COMMAND] [ARGUMENTS]
 Commands:
 `)
 	for _, v := range verbs() {
-		fmt.Fprintf(w, "  %-9s %s\n", v.name, v.summary)
+		fmt.Fprintf(w, "  %-10s %s\n", v.name, v.summary)
 	}
 	fmt.Fprint(w, `
 Without a command it serves: "count" starts a node at http://127.0.0.1:8080 with its data in ./count_data.

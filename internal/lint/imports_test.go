@@ -11,7 +11,7 @@ import (
 // folder stands for all below it; the longest matching line holds. Its own
 // sub-packages may always be imported, its parents never.
 const law = `
-cmd/count           : internal/node internal/config internal/telemetry internal/model internal/bench internal/vfs internal/wire engine cluster test/load
+cmd/count           : internal/node internal/config internal/telemetry internal/model internal/bench internal/vfs internal/wire internal/interchange internal/transfer engine cluster test/load
 engine              : internal/leaves
 ingest              : internal/leaves
 remote              : internal/leaves
@@ -31,6 +31,8 @@ internal/seriescache: internal/model
 internal/server     : internal/telemetry
 internal/rules      : internal/leaves internal/telemetry
 internal/web        : internal/telemetry
+internal/interchange: internal/model
+internal/transfer   : internal/leaves internal/interchange
 internal/bench      : internal/leaves internal/telemetry internal/config
 internal/lint       :
 internal/node       : engine ingest remote promql cluster dashboards internal
@@ -113,13 +115,13 @@ github.com/prometheus/prometheus/config          : remote/apiv1 internal/rules
 github.com/prometheus/prometheus/scrape          : remote/apiv1
 github.com/prometheus/prometheus/rules           : remote/apiv1 internal/rules
 github.com/prometheus/prometheus/notifier        : internal/rules
-github.com/prometheus/prometheus/storage         : promql remote internal/rules internal/node ingest test
+github.com/prometheus/prometheus/storage         : promql remote internal/rules internal/node ingest internal/interchange test
 github.com/prometheus/prometheus/promql          : promql remote internal/rules internal/node cmd/count test dashboards
-github.com/prometheus/prometheus/tsdb            : promql remote engine/column cmd/count test internal/bench
+github.com/prometheus/prometheus/tsdb            : promql remote engine/column cmd/count test internal/bench internal/interchange internal/transfer
 github.com/gorilla/mux                           : internal/server
 github.com/hashicorp/memberlist                  : cluster
-net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/rules internal/telemetry cmd test
-os                                               : internal/vfs internal/config internal/bench cluster/transport/memnet cmd test
+net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/rules internal/telemetry internal/transfer cmd test
+os                                               : internal/vfs internal/config internal/bench internal/interchange cluster/transport/memnet cmd test
 `
 
 func TestHomes(t *testing.T) {
