@@ -138,7 +138,7 @@ func (c *comparison) run(rng *rand.Rand, text string) {
 	if !exact && strings.Contains(text, "odd") {
 		return // sums of huge values of both signs depend on the order
 	}
-	if diff := compare(got.Value, want.Value, exact, text); diff != "" {
+	if diff := compare(got.Value, want.Value, exact, c.exact, text); diff != "" {
 		c.t.Errorf("%s\n  %s", where, diff)
 	}
 }
@@ -191,7 +191,7 @@ func points(v any) []point {
 // compare says what differs. Where topk and bottomk choose among equal values,
 // and limitk among all, any choice is right: then the values of each step are
 // compared without their labels, or only counted.
-func compare(got, want any, exact bool, text string) string {
+func compare(got, want any, exact, ordered bool, text string) string {
 	g, w := points(got), points(want)
 	if strings.Contains(text, "limitk") {
 		for _, list := range [][]point{g, w} {
@@ -228,7 +228,7 @@ func compare(got, want any, exact bool, text string) string {
 	}
 	for i := range w {
 		a, b := g[i], w[i]
-		if a.metric != b.metric || a.t != b.t || (a.h == nil) != (b.h == nil) || (a.h != nil && !sameHistogram(a.h, b.h, exact)) || !(same(a.f, b.f, exact) || (a.f == b.f && (reordering.MatchString(text) || choosing.MatchString(text)))) {
+		if a.metric != b.metric || a.t != b.t || (a.h == nil) != (b.h == nil) || (a.h != nil && !sameHistogram(a.h, b.h, exact)) || !(same(a.f, b.f, exact) || (a.f == b.f && (!ordered || reordering.MatchString(text) || choosing.MatchString(text)))) {
 			return fmt.Sprintf("point %d is %v, want %v", i, a, b)
 		}
 	}

@@ -29,7 +29,7 @@ func (e *Engine) Part(f Fragment) (plan.Part, error) {
 	if !splittable(grid) {
 		return plan.Part{}, fmt.Errorf("a fragment from %d to %d by %d", f.Start, f.End, f.Step)
 	}
-	for _, part := range plan.Split(expr, grid, f.Options).Parts {
+	for _, part := range plan.Split(expr, grid, f.Options).Programs() {
 		if part.Node == f.Node {
 			return part, nil
 		}

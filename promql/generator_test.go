@@ -121,7 +121,9 @@ func (g *generator) vector(depth int) string {
 	if depth == 0 {
 		return g.perSeries(1)
 	}
-	switch g.rng.IntN(10) {
+	switch g.rng.IntN(13) {
+	case 10, 11, 12:
+		return g.join(depth)
 	case 0:
 		return fmt.Sprintf("%s / on (instance) %s", g.aggregate(1)+"", "sum by (instance) ("+g.perSeries(1)+")")
 	case 1:
@@ -136,5 +138,40 @@ func (g *generator) vector(depth int) string {
 		return fmt.Sprintf("max_over_time((%s)[%s])", g.vector(depth-1), g.pick("5m:1m", "2m:20s"))
 	default:
 		return g.aggregate(2)
+	}
+}
+
+// join returns an operator between vectors, sometimes with something above it.
+func (g *generator) join(depth int) string {
+	operand := func() string {
+		switch g.rng.IntN(5) {
+		case 0:
+			return "(" + g.vector(depth-1) + ")"
+		case 1:
+			return g.aggregate(1)
+		default:
+			return g.perSeries(g.rng.IntN(2))
+		}
+	}
+	op := g.pick("+", "-", "*", "/", "%", "^", "atan2", ">", "<=", "== bool", "!= bool")
+	op += g.pick("", " on (instance, mode)", " on (instance)", " ignoring (mode)", " ignoring (le)", " on (instance, mode) group_left", " ignoring (mode) group_left",
+		" on (instance) group_left (mode)", " on (instance) group_right ()", " on (mode) group_right (le)", " on (instance, mode) group_left (le)", " on ()")
+	if g.rng.IntN(3) == 0 {
+		op = g.pick("and", "or", "unless") + g.pick("", " on (instance)", " ignoring (mode)", " on (instance, mode)", " on ()")
+	}
+	e := operand() + " " + op + " " + operand()
+	switch g.rng.IntN(8) {
+	case 0:
+		return "-(" + e + ")"
+	case 1:
+		return g.pick("abs", "ceil", "sqrt") + "(" + e + ")"
+	case 2:
+		return fmt.Sprintf("(%s) %s %s", e, g.pick("+", "*", ">", "< bool"), g.scalar())
+	case 3:
+		return g.pick("sum", "max", "count", "avg") + g.pick("", " by (instance)", " without (mode)", " by (__name__)") + " (" + e + ")"
+	case 4:
+		return "1 - (" + e + ")"
+	default:
+		return e
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/promql/partial"
@@ -83,6 +84,9 @@ func (q *partQuerier) Close() error {
 
 // compute evaluates a part.
 func (q *partQueryable) compute(ctx context.Context, part plan.Part) (*partial.Result, Warnings, error) {
+	if part.Tree != nil {
+		return q.computeTree(ctx, part)
+	}
 	if r, ok := q.store.(PartialRunner); ok {
 		result, warnings, err := r.RunPartial(ctx, q.fragment(part), part)
 		if err != nil {
@@ -91,6 +95,30 @@ func (q *partQueryable) compute(ctx context.Context, part plan.Part) (*partial.R
 		return result, warnings, nil
 	}
 	return RunPart(ctx, q.store, part, q.maxSamples)
+}
+
+// computeTree evaluates the leaves of a part, side by side where other nodes do,
+// and then the tree over them.
+func (q *partQueryable) computeTree(ctx context.Context, part plan.Part) (*partial.Result, Warnings, error) {
+	results := make([]*partial.Result, len(part.Leaves))
+	warnings := make([]Warnings, len(part.Leaves))
+	group, groupCtx := errgroup.WithContext(ctx)
+	if _, ok := q.store.(PartialRunner); !ok {
+		group.SetLimit(1)
+	}
+	for i, leaf := range part.Leaves {
+		group.Go(func() (err error) {
+			results[i], warnings[i], err = q.compute(groupCtx, leaf)
+			return err
+		})
+	}
+	err := group.Wait()
+	all := slices.Concat(warnings...)
+	if err != nil {
+		return nil, all, err //nolint:wrapcheck // of this package
+	}
+	result, err := part.Tree.Evaluate(results, part.Grid, q.maxSamples)
+	return result, all, err //nolint:wrapcheck // it is shown as it is
 }
 
 func (q *partQueryable) fragment(part plan.Part) Fragment {

@@ -68,7 +68,7 @@ func (b *both) compare(qs string, make func(e *promql.Engine) (prompromql.Query,
 	if want.Err != nil {
 		return
 	}
-	if diff := compare(got.Value, want.Value, false, qs); diff != "" {
+	if diff := compare(got.Value, want.Value, false, false, qs); diff != "" {
 		b.t.Errorf("%s: %s", qs, diff)
 	}
 	ww, wi := want.Warnings.CountWarningsAndInfo()

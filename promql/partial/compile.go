@@ -122,23 +122,33 @@ func (c *compiler) push(o op, dropName bool) {
 
 // binary compiles arithmetic and comparisons with a scalar.
 func (c *compiler) binary(n *parser.BinaryExpr) error {
+	vector, o, dropName, err := withScalar(n)
+	if err != nil {
+		return err
+	}
+	if err := c.perSeries(vector); err != nil {
+		return err
+	}
+	c.push(o, dropName)
+	return nil
+}
+
+// withScalar returns the vector of an operator between a vector and a scalar, and
+// what the operator does to each of its series.
+func withScalar(n *parser.BinaryExpr) (vector parser.Expr, o op, dropName bool, err error) {
 	vector, swap := n.LHS, false
 	s, ok := compileScalar(n.RHS)
 	if !ok || n.RHS.Type() != parser.ValueTypeScalar {
 		vector, swap = n.RHS, true
 		if s, ok = compileScalar(n.LHS); !ok || n.LHS.Type() != parser.ValueTypeScalar {
-			return fmt.Errorf("operator %s joins vectors", n.Op)
+			return nil, nil, false, fmt.Errorf("operator %s joins vectors", n.Op)
 		}
 	}
-	if err := c.perSeries(vector); err != nil {
-		return err
-	}
-	o, ok := scalarOp(n, s, swap)
+	o, ok = scalarOp(n, s, swap)
 	if !ok {
-		return fmt.Errorf("operator %s", n.Op)
+		return nil, nil, false, fmt.Errorf("operator %s", n.Op)
 	}
-	c.push(o, !n.Op.IsComparisonOperator() || n.ReturnBool)
-	return nil
+	return vector, o, !n.Op.IsComparisonOperator() || n.ReturnBool, nil
 }
 
 // callOf compiles a function over a range or over an instant vector.
@@ -146,22 +156,32 @@ func (c *compiler) callOf(n *parser.Call) error {
 	if f, ok := c.funcs[n.Func.Name]; ok {
 		return c.overRange(n, f)
 	}
-	if len(n.Args) == 0 {
-		return fmt.Errorf("function %s is not per series", n.Func.Name)
-	}
-	args, err := scalars(n.Args[1:])
+	o, err := instantCall(n)
 	if err != nil {
 		return err
-	}
-	o, ok := instantOp(n.Func.Name, args)
-	if !ok {
-		return fmt.Errorf("function %s is not per series", n.Func.Name)
 	}
 	if err := c.perSeries(n.Args[0]); err != nil {
 		return err
 	}
 	c.push(o, true)
 	return nil
+}
+
+// instantCall returns what a function over an instant vector, its first argument,
+// does to each series.
+func instantCall(n *parser.Call) (op, error) {
+	if len(n.Args) == 0 {
+		return nil, fmt.Errorf("function %s is not per series", n.Func.Name)
+	}
+	args, err := scalars(n.Args[1:])
+	if err != nil {
+		return nil, err
+	}
+	o, ok := instantOp(n.Func.Name, args)
+	if !ok {
+		return nil, fmt.Errorf("function %s is not per series", n.Func.Name)
+	}
+	return o, nil
 }
 
 func scalars(exprs []parser.Expr) ([]scalar, error) {

@@ -61,6 +61,9 @@ func (r *row) count() int {
 // spread writes all into ok, so that single values can be taken out.
 func (r *row) spread() {
 	if r.all {
+		if len(r.ok) < len(r.v) {
+			r.ok = make([]bool, len(r.v))
+		}
 		for k := range r.ok {
 			r.ok[k] = true
 		}

@@ -76,19 +76,16 @@ type shared struct {
 // worker evaluates a part of the series, one after the other.
 type worker struct {
 	*evaluator
+	grouper
 	max    int64 // points, 0 = no limit
 	shared *shared
-	result *Result
-	groups map[string]*group
-	keyBuf []byte
 	piece  model.Columns // of a wide range
 }
 
 func newWorker(p *Program, g Grid, maxSamples int64, all *shared) *worker {
 	return &worker{
 		evaluator: newEvaluator(p, g, maxSamples), max: maxSamples, shared: all,
-		result: newResult(p, g),
-		groups: map[string]*group{},
+		grouper: newGrouper(newResult(p, g)),
 	}
 }
 
@@ -137,13 +134,13 @@ func (w *worker) read(read readSeries, mint, maxt int64, dst *model.Columns) err
 		if int64(dst.Len()+w.piece.Len()) > w.max {
 			return ErrFallback
 		}
-		join(dst, &w.piece)
+		extend(dst, &w.piece)
 	}
 	return nil
 }
 
-// join appends later samples of the same series.
-func join(dst, later *model.Columns) {
+// extend appends later samples of the same series.
+func extend(dst, later *model.Columns) {
 	if n := len(dst.T); len(dst.ST) == 0 && len(later.ST) > 0 {
 		dst.ST = append(dst.ST[:0], make([]int64, n)...)
 	}
@@ -182,7 +179,7 @@ func (w *worker) take(index int32) error {
 		w.result.keep(w.outputLabels(), &w.row)
 		return w.reserve()
 	}
-	g, created := w.groupOf(index)
+	g, created := w.groupOf(w.labels, index)
 	if created {
 		if err := w.reserve(); err != nil {
 			return err
@@ -207,24 +204,33 @@ func (w *worker) reserve() error {
 	return nil
 }
 
-// groupOf finds or makes the group of the current series.
-func (w *worker) groupOf(index int32) (g *group, created bool) {
-	a := &w.prog.agg
-	key := w.keyBuf[:0]
+// grouper finds the groups of an aggregation.
+type grouper struct {
+	result *Result
+	groups map[string]*group
+	keyBuf []byte
+}
+
+func newGrouper(r *Result) grouper { return grouper{result: r, groups: map[string]*group{}} }
+
+// groupOf finds or makes the group of a series.
+func (g *grouper) groupOf(ls labels.Labels, index int32) (of *group, created bool) {
+	a := &g.result.prog.agg
+	key := g.keyBuf[:0]
 	switch {
 	case a.without:
-		key = w.labels.BytesWithoutLabels(key, a.grouping...)
+		key = ls.BytesWithoutLabels(key, a.grouping...)
 	case len(a.grouping) > 0:
-		key = w.labels.BytesWithLabels(key, a.grouping...)
+		key = ls.BytesWithLabels(key, a.grouping...)
 	}
-	w.keyBuf = key
-	if g := w.groups[string(key)]; g != nil {
-		return g, false
+	g.keyBuf = key
+	if of := g.groups[string(key)]; of != nil {
+		return of, false
 	}
-	g = &group{labels: a.groupLabels(w.labels), first: index, state: a.newState(w.grid.Len())}
-	w.groups[string(key)] = g
-	w.result.groups = append(w.result.groups, g)
-	return g, true
+	of = &group{labels: a.groupLabels(ls), first: index, state: a.newState(g.result.grid.Len())}
+	g.groups[string(key)] = of
+	g.result.groups = append(g.result.groups, of)
+	return of, true
 }
 
 // finish ends the part of this worker.

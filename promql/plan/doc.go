@@ -4,7 +4,7 @@
 // out.
 //
 // One rewrite per file: rule_aggregate.go takes aggregations over per-series
-// expressions, rule_series.go functions over ranges that stand alone,
-// rule_invariant.go enters what is evaluated once for all steps, and guard.go
+// expressions, rule_series.go functions over ranges that stand alone, rule_tree.go
+// operators between vectors, rule_invariant.go enters what is evaluated once for all steps, and guard.go
 // says where a placeholder must not stand.
 package plan

@@ -15,6 +15,9 @@ func (p *Plan) String() string {
 			once = ", once for all steps"
 		}
 		fmt.Fprintf(&b, "part %d     node %d%s: %s\n", i, part.Node, once, part.Text)
+		for _, leaf := range part.Leaves {
+			fmt.Fprintf(&b, "  leaf     node %d: %s\n", leaf.Node, leaf.Text)
+		}
 	}
 	for _, left := range p.Left {
 		fmt.Fprintf(&b, "left       %s: %s\n", left.Text, left.Reason)

@@ -23,7 +23,11 @@ type Part struct {
 	Program *partial.Program
 	Grid    partial.Grid
 	// Once: the part is evaluated once, for all steps of the query.
-	Once        bool
+	Once bool
+	// Tree joins the results of Leaves, which are evaluated like parts; nil for a
+	// part that is a program by itself.
+	Tree        *partial.Tree
+	Leaves      []Part
 	placeholder *labels.Matcher
 }
 
@@ -94,11 +98,12 @@ type splitter struct {
 // rewrite returns what stands in the place of e: a placeholder, or e itself with
 // its children rewritten.
 func (s *splitter) rewrite(e parser.Expr, in scope) parser.Expr {
-	for _, rule := range []func(parser.Expr, scope) (parser.Expr, bool){s.aggregate, s.series} {
+	for _, rule := range []func(parser.Expr, scope) (parser.Expr, bool){s.aggregate, s.series, s.tree} {
 		if placeholder, ok := rule(e, in); ok {
 			return placeholder
 		}
 	}
+	s.leave(e, in)
 	s.descend(e, in)
 	return e
 }
@@ -142,11 +147,26 @@ func (s *splitter) descend(e parser.Expr, in scope) {
 // take makes a part of e and returns its placeholder, which stands at the same
 // position, so that annotations name the same place.
 func (s *splitter) take(e parser.Expr, p *partial.Program, in scope) parser.Expr {
-	m := &labels.Matcher{Type: labels.MatchEqual, Name: PartLabel, Value: strconv.Itoa(len(s.plan.Parts))}
-	s.plan.Parts = append(s.plan.Parts, Part{
-		Node: s.numbers[e], Text: e.String(), Program: p, Grid: in.grid, Once: in.once, placeholder: m,
-	})
-	return &parser.VectorSelector{LabelMatchers: []*labels.Matcher{m}, PosRange: e.PositionRange()}
+	return s.placeholder(e, Part{Node: s.numbers[e], Text: e.String(), Program: p, Grid: in.grid, Once: in.once})
+}
+
+func (s *splitter) placeholder(e parser.Expr, p Part) parser.Expr {
+	p.placeholder = &labels.Matcher{Type: labels.MatchEqual, Name: PartLabel, Value: strconv.Itoa(len(s.plan.Parts))}
+	s.plan.Parts = append(s.plan.Parts, p)
+	return &parser.VectorSelector{LabelMatchers: []*labels.Matcher{p.placeholder}, PosRange: e.PositionRange()}
+}
+
+// Programs lists the parts that are programs: the plan's own and the leaves of its
+// trees.
+func (p *Plan) Programs() []Part {
+	var list []Part
+	for _, part := range p.Parts {
+		if part.Tree == nil {
+			list = append(list, part)
+		}
+		list = append(list, part.Leaves...)
+	}
+	return list
 }
 
 // StoodFor says whether these are the matchers of the part's placeholder

@@ -1,0 +1,249 @@
+package partial
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// Tree is an expression over the results of several programs, its leaves: binary
+// operators between vectors, and above them what is done to each series alone and
+// aggregations. It is evaluated where the results of the leaves come together,
+// series by series instead of step by step: which series match is found once.
+//
+// What Prometheus refuses (several series of one match group, results with equal
+// labels) is left to it, for the error's text: ErrFallback.
+type Tree struct {
+	leaf        int   // index among the leaves, where below is nil
+	join        *join // between below[0] and below[1]
+	below       []*Tree
+	apply       op       // to each series of below[0]
+	dropName    bool     // with apply
+	aggregation *Program // over the series of below[0]
+	pending     bool     // names are still to be dropped, or may be
+}
+
+// Leaf is an operand of a tree.
+type Leaf struct {
+	Expr    parser.Expr
+	Program *Program
+}
+
+// CompileTree compiles a node of a preprocessed tree that joins vectors. The error
+// says why the node is left to Prometheus's engine.
+func CompileTree(e parser.Expr, g Grid, opts Options) (*Tree, []Leaf, error) {
+	c := &treeCompiler{grid: g, opts: opts}
+	t, err := c.compile(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(c.leaves) < 2 {
+		return nil, nil, fmt.Errorf("nothing is joined")
+	}
+	return t, c.leaves, nil
+}
+
+type treeCompiler struct {
+	grid   Grid
+	opts   Options
+	leaves []Leaf
+}
+
+func (c *treeCompiler) compile(e parser.Expr) (*Tree, error) {
+	if e.Type() != parser.ValueTypeVector {
+		return nil, fmt.Errorf("%s is no vector", e)
+	}
+	if p, err := Compile(e, c.grid, c.opts); err == nil {
+		c.leaves = append(c.leaves, Leaf{e, p})
+		return &Tree{leaf: len(c.leaves) - 1, pending: true}, nil
+	}
+	switch n := e.(type) {
+	case *parser.ParenExpr:
+		return c.compile(n.Expr)
+	case *parser.UnaryExpr:
+		if n.Op != parser.SUB {
+			return c.compile(n.Expr)
+		}
+		return c.applied(n.Expr, negate, true)
+	case *parser.BinaryExpr:
+		if n.LHS.Type() == parser.ValueTypeVector && n.RHS.Type() == parser.ValueTypeVector {
+			return c.joined(n)
+		}
+		vector, o, dropName, err := withScalar(n)
+		if err != nil {
+			return nil, err
+		}
+		return c.applied(vector, o, dropName)
+	case *parser.Call:
+		o, err := instantCall(n)
+		if err != nil {
+			return nil, err
+		}
+		return c.applied(n.Args[0], o, true)
+	case *parser.AggregateExpr:
+		return c.aggregated(n)
+	default:
+		return nil, fmt.Errorf("%T is not computed over vectors", e)
+	}
+}
+
+// applied compiles what is done to each series alone.
+func (c *treeCompiler) applied(e parser.Expr, o op, dropName bool) (*Tree, error) {
+	below, err := c.compile(e)
+	if err != nil {
+		return nil, err
+	}
+	if c.opts.DelayedNameRemoval && dropName && below.pending {
+		return nil, fmt.Errorf("the metric name is dropped at the end of the query")
+	}
+	return &Tree{below: []*Tree{below}, apply: o, dropName: dropName, pending: below.pending}, nil
+}
+
+func (c *treeCompiler) aggregated(n *parser.AggregateExpr) (*Tree, error) {
+	a := &compiler{prog: &Program{opts: c.opts}, grid: c.grid}
+	if err := a.aggregate(n); err != nil {
+		return nil, err
+	}
+	below, err := c.compile(n.Expr)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{below: []*Tree{below}, aggregation: a.prog, pending: below.pending}, nil
+}
+
+// joined compiles a binary operator between vectors.
+func (c *treeCompiler) joined(n *parser.BinaryExpr) (*Tree, error) {
+	j, err := newJoin(n, c.opts)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.compile(n.LHS)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.compile(n.RHS)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{join: j, below: []*Tree{l, r}, pending: !j.dropsName() || slices.ContainsFunc(j.matching.Include, isMetadataLabel)}, nil
+}
+
+// Evaluate computes the tree from the results of its leaves, which are not used
+// any more.
+func (t *Tree) Evaluate(leaves []*Result, g Grid, maxSamples int64) (*Result, error) {
+	out := newResult(&Program{}, g)
+	e := &treeEvaluator{out: out, grid: g, max: maxSamples, leaves: make([][]Series, len(leaves))}
+	for i, leaf := range leaves {
+		rows, err := leaf.Final()
+		if err != nil {
+			return nil, err
+		}
+		e.leaves[i] = rows
+		out.absorb(leaf)
+	}
+	rows, err := e.evaluate(t)
+	if err != nil {
+		return nil, err
+	}
+	out.rows = rows
+	return out, nil
+}
+
+type treeEvaluator struct {
+	out    *Result
+	grid   Grid
+	max    int64
+	leaves [][]Series
+}
+
+func (e *treeEvaluator) evaluate(t *Tree) ([]Series, error) {
+	if len(t.below) == 0 {
+		return e.leaves[t.leaf], nil
+	}
+	l, err := e.evaluate(t.below[0])
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case t.join != nil:
+		r, err := e.evaluate(t.below[1])
+		if err != nil {
+			return nil, err
+		}
+		held := pointsOf(l) + pointsOf(r)
+		rows, err := t.join.evaluate(l, r, e.grid.Len())
+		if err != nil {
+			return nil, err
+		}
+		if e.max > 0 && held+pointsOf(rows) > e.max {
+			return nil, promql.ErrTooManySamples("query execution")
+		}
+		return rows, nil
+	case t.aggregation != nil:
+		return e.aggregate(t.aggregation, l)
+	default:
+		return t.applyTo(l, e.grid)
+	}
+}
+
+// applyTo does to each series what the tree's root does.
+func (t *Tree) applyTo(rows []Series, g Grid) ([]Series, error) {
+	dropped := false
+	for i := range rows {
+		s := &rows[i]
+		if s.H != nil {
+			return nil, ErrFallback
+		}
+		r := row{v: s.V, ok: s.OK, all: s.OK == nil}
+		t.apply(&r, g)
+		if !r.all {
+			s.OK = r.ok
+		}
+		if t.dropName && (s.Labels.Has(labels.MetricName) || hasMetadataLabels(s.Labels)) {
+			s.Labels = s.Labels.DropReserved(isMetadataLabel)
+			dropped = true
+		}
+	}
+	if dropped {
+		return mergeEqual(rows)
+	}
+	return rows, nil
+}
+
+// aggregate aggregates over series.
+func (e *treeEvaluator) aggregate(p *Program, rows []Series) ([]Series, error) {
+	g := newGrouper(newResult(p, e.grid))
+	for i := range rows {
+		s := &rows[i]
+		if s.H != nil && !p.agg.sums() && !p.agg.counts() {
+			return nil, ErrFallback
+		}
+		of, _ := g.groupOf(s.Labels, int32(i))
+		of.state.add(&row{v: s.V, ok: s.OK, all: s.OK == nil, h: s.H}, int32(i))
+		if p.agg.keepsLabels() {
+			g.result.names[int32(i)] = s.Labels
+		}
+	}
+	out, err := g.result.Final()
+	e.out.annos.Merge(g.result.annos)
+	return out, err
+}
+
+// pointsOf counts points as Prometheus's engine does.
+func pointsOf(rows []Series) int64 {
+	n := int64(0)
+	for i := range rows {
+		switch s := &rows[i]; {
+		case s.OK == nil && s.H == nil:
+			n += int64(len(s.V))
+		default:
+			for k := range s.V {
+				n += s.Samples(k)
+			}
+		}
+	}
+	return n
+}
