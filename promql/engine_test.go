@@ -163,8 +163,8 @@ func TestEvaluationsAreCounted(t *testing.T) {
 	}
 	for _, qs := range []string{
 		"sum(rate(x_total[5m]))", "sum(rate(h[5m]))", "histogram_quantile(0.9, sum(h))", "max_over_time(rate(x_total[1m])[5m:1m])", "count(h)", // reduced
-		"x_total",                // all of it is one part
-		"x_total + x_total",      // whole
+		"x_total", "x_total + x_total", // reduced, with all that is above the selectors
+		"sort(x_total)",          // whole
 		"max(h)", "-rate(h[1m])", // fallback
 	} {
 		q, err := e.NewInstantQuery(context.Background(), prom.New(m), nil, qs, time.UnixMilli(590_000))
