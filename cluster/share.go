@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"strconv"
+
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/internal/model"
@@ -35,6 +37,15 @@ func (s *Share) Has(ref model.Ref, ls labels.Labels) bool {
 		return s.lists[s.t.ring.ListOf(model.SeriesIDOf(ls).Token())]
 	}
 	return s.lists[s.t.place.listOfSeries(ref, ls)]
+}
+
+// Name tells shares of this node's rings apart: equal ones have the same series.
+func (s *Share) Name() string {
+	name := strconv.AppendUint(nil, s.t.ring.Number(), 10)
+	for _, i := range s.numbers() {
+		name = strconv.AppendInt(append(name, ' '), int64(i), 10)
+	}
+	return string(name)
 }
 
 // numbers returns the lists, ascending.

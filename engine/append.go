@@ -148,6 +148,7 @@ func (db *DB) commit(b *model.Batch, s *appendScratch) (ticket wal.Ticket, err e
 // apply puts a batch that is in the log into memory.
 func (db *DB) apply(b *model.Batch) {
 	result := db.active.Append(b)
+	db.mutations.batch(b)
 	if db.epochStart.Load() == 0 {
 		db.epochStart.Store(db.opts.Now().UnixMilli())
 	}

@@ -152,7 +152,7 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 	if err != nil {
 		return err
 	}
-	return db.applyEdit(edit{add: added, dead: map[uint64][]int64{in.ID: {window}}})
+	return db.applyEdit(edit{add: added, dead: map[uint64][]int64{in.ID: {window}}, loss: len(r.damaged) > 0})
 }
 
 // cleanDaySeries writes one series of a window of a day.

@@ -77,7 +77,9 @@ type DB struct {
 	gap      atomic.Bool // Identity.Gap
 	closed   atomic.Bool
 	counters counters
-	replay   ReplayStats
+	// mutations tell a cache above what has changed.
+	mutations mutations
+	replay    ReplayStats
 }
 
 // Registry returns the registry of series.

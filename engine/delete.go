@@ -49,7 +49,11 @@ func (db *DB) addTombstone(t model.Tombstone) error {
 	defer db.install.Unlock()
 	next := db.views.current.clone()
 	next.tombs = append(slices.Clone(next.tombs), tombstone{Tombstone: t, seq: db.manifest.NewID()})
-	return db.installTombstones(next)
+	if err := db.installTombstones(next); err != nil {
+		return err
+	}
+	db.mutations.between(t.MinT, t.MaxT)
+	return nil
 }
 
 // installTombstones makes the tombstones of next durable and then visible; the

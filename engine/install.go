@@ -20,6 +20,7 @@ type edit struct {
 	dead   map[uint64][]int64 // windows that die in a file
 	cut    wal.Position       // where the log begins from now on; 0 = as before
 	thaw   bool               // the frozen buffer is in add
+	loss   bool               // readers see less than before
 }
 
 // workView is what a job on files works on: a view, and the ID of the file that
@@ -158,6 +159,9 @@ func (db *DB) applyEdit(e edit) error {
 	}
 	if err := db.views.replace(next, gone); err != nil {
 		db.warn("close files that were replaced", err)
+	}
+	if e.loss {
+		db.mutations.everywhere()
 	}
 	return nil
 }

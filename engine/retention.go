@@ -29,6 +29,7 @@ func (db *DB) retain() error {
 	if len(e.remove) == 0 && len(e.dead) == 0 {
 		return nil
 	}
+	e.loss = true
 	if err := db.applyEdit(e); err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 	if err != nil {
 		return err
 	}
-	e := edit{add: added, dead: map[uint64][]int64{}}
+	e := edit{add: added, dead: map[uint64][]int64{}, loss: len(r.damaged) > 0}
 	for _, in := range inputs {
 		if in.Kind == manifest.Sealed {
 			e.remove = append(e.remove, in.ID)
@@ -198,7 +198,7 @@ func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 	if err != nil {
 		return err
 	}
-	e := edit{add: added}
+	e := edit{add: added, loss: len(r.damaged) > 0}
 	for _, in := range inputs {
 		e.remove = append(e.remove, in.ID)
 		if in.isBroad() && added != nil {

@@ -25,6 +25,7 @@ type Selection struct {
 	files    []*liveFile // those in the range whose series have references
 	days     []dayPart
 	versions bool
+	mark     uint64    // of the last change before the view was taken
 	scratch  sync.Pool // of *readScratch
 	closed   atomic.Bool
 }
@@ -54,11 +55,12 @@ func (db *DB) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 }
 
 func (db *DB) selectOnce(mint, maxt int64, ms []*labels.Matcher) (*Selection, error) {
+	mark := db.mutations.mark() // first: what is in it is in the view
 	v := db.views.acquire()
 	if v == nil {
 		return nil, ErrClosed
 	}
-	s := &Selection{db: db, view: v}
+	s := &Selection{db: db, view: v, mark: mark}
 	s.scratch.New = func() any { return &readScratch{merger: merger{versioned: db.opts.Versions}} }
 	for _, f := range v.files {
 		if !f.overlaps(mint, maxt) {
@@ -143,6 +145,17 @@ func (s *Selection) fill(refs []model.Ref, ms []*labels.Matcher) error {
 func (s *Selection) WithVersions() *Selection {
 	s.versions = true
 	return s
+}
+
+// Mark names a state of the storage: every change that the mark includes is in what
+// the selection reads. Changes after it may or may not be.
+func (s *Selection) Mark() uint64 { return s.mark }
+
+// ChangedFrom returns the first time in [mint, maxt] (ms, inclusive) from which on
+// the storage may now show something else than it did at a mark of the same DB;
+// above maxt where it shows the same.
+func (s *Selection) ChangedFrom(mark uint64, mint, maxt int64) int64 {
+	return s.db.mutations.changedFrom(mark, mint, maxt)
 }
 
 // Len returns the number of series.

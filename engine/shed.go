@@ -95,6 +95,7 @@ func (db *DB) Shed(ctx context.Context, tokens model.TokenSet, mark uint64) erro
 	if err := db.installSheds(next); err != nil {
 		return err
 	}
+	db.mutations.everywhere()
 	wake(db.background.mainten)
 	return nil
 }

@@ -7,7 +7,8 @@ import (
 
 // view is one atomic snapshot of what readers see (E4): it does not change, but
 // for the active buffer, which grows. Parts are in the order of arrival:
-// files, frozen, active.
+// files, frozen, active. Whoever makes a view that shows something else than the one
+// before says so to DB.mutations.
 type view struct {
 	files  []*liveFile
 	frozen *epochBuffer // nil when no flush is under way

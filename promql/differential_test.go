@@ -91,14 +91,26 @@ func (c *comparison) run(rng *rand.Rand, text string) {
 	start := time.UnixMilli(rng.Int64N(4_000_000))
 	end := start.Add(time.Duration(rng.Int64N(2_000_000)) * time.Millisecond)
 	step := time.Duration(5_000+rng.Int64N(120_000)) * time.Millisecond
-	instant := rng.IntN(3) == 0
+	c.compare(text, asked{start: start, end: end, step: step, instant: rng.IntN(3) == 0})
+}
+
+// asked is when a query is evaluated.
+type asked struct {
+	start, end time.Time
+	step       time.Duration
+	instant    bool // at start
+}
+
+// compare runs a query on both engines.
+func (c *comparison) compare(text string, at asked) {
+	c.t.Helper()
 	exec := func(e *promql.Engine, data promql.Store) (*prompromql.Result, prompromql.Query) {
 		var q prompromql.Query
 		var err error
-		if instant {
-			q, err = e.NewInstantQuery(context.Background(), prom.New(data), prompromql.NewPrometheusQueryOpts(true, 0, nil), text, start)
+		if at.instant {
+			q, err = e.NewInstantQuery(context.Background(), prom.New(data), prompromql.NewPrometheusQueryOpts(true, 0, nil), text, at.start)
 		} else {
-			q, err = e.NewRangeQuery(context.Background(), prom.New(data), prompromql.NewPrometheusQueryOpts(true, 0, nil), text, start, end, step)
+			q, err = e.NewRangeQuery(context.Background(), prom.New(data), prompromql.NewPrometheusQueryOpts(true, 0, nil), text, at.start, at.end, at.step)
 		}
 		if err != nil {
 			return &prompromql.Result{Err: err}, nil
@@ -107,7 +119,7 @@ func (c *comparison) run(rng *rand.Rand, text string) {
 	}
 	want, wantQuery := exec(c.plain, c.store)
 	got, gotQuery := exec(c.reduced, c.data)
-	where := fmt.Sprintf("%s: %s\n  instant %v, %d to %d step %v", c.label, text, instant, start.UnixMilli(), end.UnixMilli(), step)
+	where := fmt.Sprintf("%s: %s\n  instant %v, %d to %d step %v", c.label, text, at.instant, at.start.UnixMilli(), at.end.UnixMilli(), at.step)
 	if choosing.MatchString(text) && (joining.MatchString(text) || !choosing.MatchString(text[:min(7, len(text))])) {
 		return // what is chosen among equals is used further
 	}

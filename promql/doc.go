@@ -22,6 +22,10 @@
 // single series agree to the bit, and so do errors, warnings and counts of
 // samples; sums over series may differ in the order of additions.
 //
+// Where the data lies, what a part came to is kept by blocks of steps (Cache)
+// and used again while the storage says that nothing has changed in the range of
+// time that a step looks at (store.Tracked): exact, whoever writes.
+//
 // Sub-packages, low to high: store (the interfaces to the data), prom (adapters),
 // partial (mergeable states and the runner), plan (pure planner), rest (GET and
 // POST /query/range and /query/aggregated), memstore and promtest (for tests).

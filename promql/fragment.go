@@ -9,6 +9,7 @@ import (
 
 	"github.com/count-db/count/promql/partial"
 	"github.com/count-db/count/promql/plan"
+	"github.com/count-db/count/promql/store"
 )
 
 // Part finds the part of a query that a fragment names, on the node that is asked
@@ -58,7 +59,10 @@ func (e *Engine) RunFragment(ctx context.Context, s Store, f Fragment) (*partial
 		Query: f.Query, Start: time.UnixMilli(f.Start), End: time.UnixMilli(f.End), Step: time.Duration(f.Step) * time.Millisecond,
 	}, cancel)
 	defer e.active.finish(id)
-	return RunPart(ctx, s, part, lowerLimit(f.MaxSamples, int64(e.opts.MaxSamples)))
+	if f.NoCache {
+		ctx = store.WithoutCache(ctx)
+	}
+	return e.opts.Cache.RunPart(ctx, s, part, lowerLimit(f.MaxSamples, int64(e.opts.MaxSamples)))
 }
 
 // lowerLimit returns the lower one of two limits of which 0 is none.

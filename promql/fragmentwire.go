@@ -20,6 +20,7 @@ const fragmentVersion = 1
 const (
 	flagStartTimestamps = 1 << iota
 	flagDelayedNameRemoval
+	flagNoCache
 )
 
 // What an answer holds.
@@ -47,6 +48,9 @@ func (f *Fragment) Append(dst []byte) []byte {
 	if f.DelayedNameRemoval {
 		flags |= flagDelayedNameRemoval
 	}
+	if f.NoCache {
+		flags |= flagNoCache
+	}
 	start := len(dst)
 	dst = append(wire.BeginFrame(dst), fragmentVersion, flags)
 	for _, v := range []int64{f.Start, f.End, f.Step, f.LookbackMs, f.SubqueryStepMs, f.MaxSamples} {
@@ -70,10 +74,11 @@ func DecodeFragment(data []byte) (Fragment, error) {
 		return f, fmt.Errorf("%w: version %d", ErrFragmentForm, v)
 	}
 	flags := d.Byte()
-	if flags > flagStartTimestamps|flagDelayedNameRemoval {
+	if flags > flagStartTimestamps|flagDelayedNameRemoval|flagNoCache {
 		return f, fmt.Errorf("%w: flags %d", ErrFragmentForm, flags)
 	}
 	f.UseStartTimestamps, f.DelayedNameRemoval = flags&flagStartTimestamps != 0, flags&flagDelayedNameRemoval != 0
+	f.NoCache = flags&flagNoCache != 0
 	for _, v := range []*int64{&f.Start, &f.End, &f.Step, &f.LookbackMs, &f.SubqueryStepMs, &f.MaxSamples} {
 		*v = d.Varint()
 	}

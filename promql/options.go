@@ -38,6 +38,9 @@ type Options struct {
 	UseStartTimestamps bool
 	// NoReduction runs every query whole on Prometheus's engine.
 	NoReduction bool
+	// Cache keeps partial states for later queries over the same steps; nil: none are
+	// kept.
+	Cache *Cache
 	// Logger takes the engine's own messages; none.
 	Logger *slog.Logger
 	// Registerer takes the engine's metrics; none.

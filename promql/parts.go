@@ -28,6 +28,7 @@ type Fragment struct {
 	Start, End, Step int64 // of the query, ms; Step 0 = an instant query
 	partial.Options
 	MaxSamples int64
+	NoCache    bool // compute all, keep nothing
 }
 
 // PartialRunner may be implemented by a Store whose series lie on other nodes:
@@ -88,13 +89,15 @@ func (q *partQueryable) compute(ctx context.Context, part plan.Part) (*partial.R
 		return q.computeTree(ctx, part)
 	}
 	if r, ok := q.store.(PartialRunner); ok {
-		result, warnings, err := r.RunPartial(ctx, q.fragment(part), part)
+		f := q.fragment(part)
+		f.NoCache = !store.MayCache(ctx)
+		result, warnings, err := r.RunPartial(ctx, f, part)
 		if err != nil {
 			return nil, warnings, fmt.Errorf("evaluate %s: %w", part.Text, err)
 		}
 		return result, warnings, nil
 	}
-	return RunPart(ctx, q.store, part, q.maxSamples)
+	return q.cache.RunPart(ctx, q.store, part, q.maxSamples)
 }
 
 // computeTree evaluates the leaves of a part, side by side where other nodes do,
@@ -129,9 +132,9 @@ func (q *partQueryable) fragment(part plan.Part) Fragment {
 	}
 }
 
-// RunPart evaluates a part over the series of a store, all that it shows.
-// maxSamples 0 = no limit.
-func RunPart(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*partial.Result, Warnings, error) {
+// RunPart evaluates a part over the series of a store, all that it shows, with the
+// help of the cache; nil is none. maxSamples 0 = no limit.
+func (c *Cache) RunPart(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*partial.Result, Warnings, error) {
 	mint, maxt := part.Program.Range(part.Grid)
 	set, err := s.Select(ctx, mint, maxt, part.Program.Matchers()...)
 	if err != nil {
@@ -142,7 +145,7 @@ func RunPart(ctx context.Context, s Store, part plan.Part, maxSamples int64) (*p
 	if err != nil {
 		return nil, set.Warnings(), err
 	}
-	result, err := partial.Runner{MaxSamples: maxSamples}.Run(ctx, part.Program, part.Grid, sel)
+	result, err := c.run(ctx, part, sel, partial.Runner{MaxSamples: maxSamples})
 	return result, set.Warnings(), err
 }
 

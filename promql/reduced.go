@@ -40,7 +40,7 @@ func (e *Engine) reduce(text string, q promql.Query, parts *partQueryable, opts 
 	stmt.Expr = p.Remainder
 	parts.text, parts.stmt, parts.parts = text, stmt, p.Parts
 	parts.samples = q.Stats().Samples
-	parts.maxSamples = int64(e.opts.MaxSamples)
+	parts.maxSamples, parts.cache = int64(e.opts.MaxSamples), e.opts.Cache
 	parts.whole = p.Whole()
 	return &reducedQuery{Query: q, parts: parts, again: again}
 }
@@ -117,6 +117,7 @@ type partQueryable struct {
 	maxSamples int64
 	whole      bool         // the query is one part alone
 	value      parser.Value // its result then
+	cache      *Cache
 }
 
 // partsOver returns the queryable to give to Prometheus's engine, and nil parts

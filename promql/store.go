@@ -20,6 +20,8 @@ type (
 	Series = store.Series
 	// Selection is a set with random access.
 	Selection = store.Selection
+	// Tracked is a selection whose storage remembers when it changed.
+	Tracked = store.Tracked
 	// ExemplarSeries are the exemplars of one series.
 	ExemplarSeries = store.ExemplarSeries
 	// Warnings are texts about an answer that may be incomplete.
@@ -34,6 +36,9 @@ const (
 	One    = store.One
 	All    = store.All
 )
+
+// WithoutCache makes the queries under the context compute everything.
+func WithoutCache(ctx context.Context) context.Context { return store.WithoutCache(ctx) }
 
 // ParseConsistency reads the value of the consistency parameter.
 func ParseConsistency(s string) (Consistency, error) { return store.ParseConsistency(s) }

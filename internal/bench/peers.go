@@ -81,7 +81,7 @@ func (p Peers) StartCluster(ctx context.Context, nodes, replication int) (*Proce
 		}
 		data := filepath.Join(p.Dir, name, "data")
 		cmd := exec.Command(p.Count, "serve") //nolint:gosec // the binary that the user names
-		cmd.Env = append(os.Environ(), "BIND_ADDRESS="+address, "DATA_DIR="+data, "ADMIN_API=true", "LOG_LEVEL=warn", fmt.Sprintf("NODE_ID=%d", i+1))
+		cmd.Env = append(os.Environ(), "BIND_ADDRESS="+address, "DATA_DIR="+data, "ADMIN_API=true", "LOG_LEVEL=warn", "QUERY_CACHE_SIZE=0", fmt.Sprintf("NODE_ID=%d", i+1))
 		if nodes > 1 {
 			cmd.Env = append(cmd.Env, "CLUSTER_NODES="+strings.Join(addresses, ","), fmt.Sprintf("REPLICATION_FACTOR=%d", replication))
 		}

@@ -44,6 +44,7 @@ type Config struct {
 	QueryMaxSamples       int
 	QueryConcurrency      int
 	LookbackDelta         time.Duration
+	QueryCacheSize        int64 // bytes; 0 = none, negative = left to the node
 	RemoteReadSampleLimit int
 	RemoteReadConcurrency int
 

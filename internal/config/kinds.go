@@ -308,3 +308,24 @@ func regexpKind(at func(*Config) *string) kind {
 		return nil
 	}}
 }
+
+// autoSizeKind is a size that may be "auto", stored as -1, because 0 means none.
+func autoSizeKind(at func(*Config) *int64) kind {
+	k := sizeKind(0, at)
+	inner, show := k.set, k.get
+	k.allowed = "auto, or " + k.allowed
+	k.get = func(c *Config) string {
+		if *at(c) < 0 {
+			return "auto"
+		}
+		return show(c)
+	}
+	k.set = func(c *Config, s string) error {
+		if strings.EqualFold(s, "auto") {
+			*at(c) = -1
+			return nil
+		}
+		return inner(c, s)
+	}
+	return k
+}

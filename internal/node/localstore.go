@@ -65,8 +65,11 @@ type localSet struct {
 
 var (
 	_ promql.SeriesSet = (*localSet)(nil)
-	_ promql.Selection = (*localSet)(nil)
+	_ promql.Tracked   = (*localSet)(nil)
 )
+
+// Scope implements promql.Tracked: all that the storage has.
+func (s *localSet) Scope() string { return "" }
 
 // Next implements promql.SeriesSet.
 func (s *localSet) Next() bool {

@@ -11,18 +11,19 @@ import (
 
 // shareSet are those series of a selection of the storage that are in a share.
 type shareSet struct {
-	sel *engine.Selection
-	in  []int32 // places in sel, ascending
-	at  int
+	sel   *engine.Selection
+	scope string
+	in    []int32 // places in sel, ascending
+	at    int
 }
 
 var (
 	_ promql.SeriesSet = (*shareSet)(nil)
-	_ promql.Selection = (*shareSet)(nil)
+	_ promql.Tracked   = (*shareSet)(nil)
 )
 
 func newShareSet(sel *engine.Selection, share *cluster.Share) *shareSet {
-	s := &shareSet{sel: sel, at: -1}
+	s := &shareSet{sel: sel, scope: share.Name(), at: -1}
 	for i := range sel.Len() {
 		if share.Has(sel.Ref(i), sel.Labels(i)) {
 			s.in = append(s.in, int32(i))
@@ -41,6 +42,17 @@ func (s *shareSet) Labels(i int) labels.Labels { return s.sel.Labels(int(s.in[i]
 func (s *shareSet) Read(i int, mint, maxt int64, dst *model.Columns) error {
 	return s.sel.Read(int(s.in[i]), mint, maxt, dst)
 }
+
+// Mark implements promql.Tracked.
+func (s *shareSet) Mark() uint64 { return s.sel.Mark() }
+
+// ChangedFrom implements promql.Tracked.
+func (s *shareSet) ChangedFrom(mark uint64, mint, maxt int64) int64 {
+	return s.sel.ChangedFrom(mark, mint, maxt)
+}
+
+// Scope implements promql.Tracked.
+func (s *shareSet) Scope() string { return s.scope }
 
 // Next implements promql.SeriesSet.
 func (s *shareSet) Next() bool {

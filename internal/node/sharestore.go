@@ -29,11 +29,11 @@ type computed struct {
 func (s *clusterStore) RunPartial(ctx context.Context, f promql.Fragment, p plan.Part) (*partial.Result, promql.Warnings, error) {
 	ctx = atLevel(ctx)
 	if s.cluster.CopyIsComplete(ctx) {
-		return promql.RunPart(ctx, s.local, p, f.MaxSamples)
+		return s.cache.RunPart(ctx, s.local, p, f.MaxSamples)
 	}
 	parts, err := cluster.Spread(ctx, s.cluster, s.job(f, p))
 	if errors.Is(err, cluster.ErrNotSpread) {
-		return promql.RunPart(ctx, mergedStore{s, nil}, p, f.MaxSamples)
+		return s.cache.RunPart(ctx, mergedStore{s, nil}, p, f.MaxSamples)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -51,7 +51,7 @@ func (s *clusterStore) RunPartial(ctx context.Context, f promql.Fragment, p plan
 // job is a part of a query as the cluster spreads it.
 func (s *clusterStore) job(f promql.Fragment, p plan.Part) cluster.Job[computed] {
 	over := func(ctx context.Context, store promql.Store) (computed, error) {
-		result, warnings, err := promql.RunPart(ctx, store, p, f.MaxSamples)
+		result, warnings, err := s.cache.RunPart(ctx, store, p, f.MaxSamples)
 		return computed{result, warnings}, err
 	}
 	return cluster.Job[computed]{

@@ -121,9 +121,13 @@ func (n *Node) connectWrites(p *parts) error {
 
 func (n *Node) connectReads(p *parts) error {
 	cfg := n.opts.Config
-	var err error
+	cache, err := promql.NewCache(cacheBytes(cfg.QueryCacheSize, n.opts.Memory), p.metrics)
+	if err != nil {
+		return fmt.Errorf("build the cache of queries: %w", err)
+	}
 	p.queries, err = promql.New(promql.Options{
 		Timeout: cfg.QueryTimeout, MaxSamples: cfg.QueryMaxSamples, Concurrency: cfg.QueryConcurrency, LookbackDelta: cfg.LookbackDelta,
+		Cache:  cache,
 		Logger: telemetry.Slog(n.part("promql"), cfg.LogLevel), Registerer: p.metrics,
 	})
 	if err != nil {
@@ -133,7 +137,7 @@ func (n *Node) connectReads(p *parts) error {
 	store, admin := promql.Store(local), administration(&localAdmin{db: p.db, fs: n.fs})
 	if p.clustered {
 		serveFragments(p.cluster, p.db, p.queries)
-		store, admin = &clusterStore{p.cluster, local}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
+		store, admin = &clusterStore{p.cluster, local, cache}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
 	admin = &audited{admin, n.part("audit")}
 	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
@@ -156,7 +160,7 @@ func (n *Node) connectReads(p *parts) error {
 		AdminAPI: cfg.AdminAPI, DataDir: cfg.DataDir, ListenAddress: n.Address(), ExternalURL: cfg.ExternalURL, CORSOrigin: cfg.CORSOrigin,
 		LookbackDelta: cfg.LookbackDelta, QueryTimeout: cfg.QueryTimeout,
 		RemoteReadSampleLimit: cfg.RemoteReadSampleLimit, RemoteReadConcurrency: cfg.RemoteReadConcurrency,
-		Unavailable: unavailable, Consistency: atConsistency,
+		Unavailable: unavailable, Consistency: atConsistency, NoCache: withoutCache,
 	})
 	if err != nil {
 		return fmt.Errorf("mount the HTTP API: %w", err)
@@ -207,6 +211,8 @@ func (n *Node) engineOptions(clustered bool) engine.Options {
 const (
 	mostBuffer   = 256 << 20 // bytes of the memory buffer when it is left to the node
 	leastBuffer  = 16 << 20
+	mostCache    = 128 << 20 // bytes of the cache of partial results
+	leastCache   = 8 << 20
 	mostInFlight = 512 << 20 // bytes of the writes being handled
 )
 
@@ -216,6 +222,18 @@ func bufferBytes(memory int64) int64 {
 		return mostBuffer
 	}
 	return min(max(memory/16, leastBuffer), mostBuffer)
+}
+
+// cacheBytes is the memory of the cache of partial results.
+func cacheBytes(setting, memory int64) int64 {
+	switch {
+	case setting >= 0:
+		return setting
+	case memory <= 0:
+		return mostCache
+	default:
+		return min(max(memory/32, leastCache), mostCache)
+	}
 }
 
 // inFlightBytes bounds the memory of the writes being handled; one request of
@@ -275,6 +293,19 @@ func atConsistency(ctx context.Context, asked string) (context.Context, error) {
 		return nil, err
 	}
 	return promql.WithConsistency(ctx, level), nil
+}
+
+// withoutCache hands on that a read asks for an answer that no cache has helped
+// with.
+func withoutCache(ctx context.Context, asked string) (context.Context, error) {
+	switch asked {
+	case "", "0", "false":
+		return ctx, nil
+	case "1", "true":
+		return promql.WithoutCache(ctx), nil
+	default:
+		return nil, fmt.Errorf("nocache=%q: 0 and 1 are allowed", asked)
+	}
 }
 
 var (

@@ -37,6 +37,8 @@ type evaluator struct {
 	// Of all series so far.
 	total, read []int64 // samples that Prometheus's engine would count at each step
 	whole       int64   // series with a value at every step, not yet in them
+	points      *points // of the per-series expression; nil: they are not asked for
+	histograms  bool    // some series has native histograms
 	informs     bool    // the program's info applies
 	annos       annotations.Annotations
 }
@@ -76,6 +78,7 @@ func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 		return 0, ErrFallback
 	}
 	if len(w.cols.Hist) > 0 && !w.prog.opts.Plain {
+		w.histograms = true
 		return w.evalHistograms(read)
 	}
 	if len(w.cols.T) == 0 {
@@ -93,6 +96,7 @@ func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 	}
 	n := w.row.count()
 	w.countSamples()
+	w.points.add(&w.row, n)
 	if n == 0 {
 		return points, nil
 	}

@@ -1,6 +1,7 @@
 package partial
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -112,3 +113,10 @@ func (p *Program) OverRange() bool { return p.fn != nil }
 
 // Options returns the settings that the program was compiled with.
 func (p *Program) Options() Options { return p.opts }
+
+// Cacheable says whether results of the program may be cut into steps and kept.
+func (p *Program) Cacheable() bool { return p.sub == nil && p.sel.at == nil }
+
+// Fingerprint is what tells programs of the same text apart: the settings, and
+// what expressions in durations came to.
+func (p *Program) Fingerprint() string { return fmt.Sprint(p.opts, p.sel.rng, p.sel.offset) }

@@ -25,6 +25,8 @@ type Result struct {
 	Total, Read    []int64
 	Series, Points int64
 	annos          annotations.Annotations
+	// points are the Points by step; nil where the result cannot be cut.
+	points []int64
 }
 
 // Series is one series of a final result. V holds a value for each step of the
@@ -153,6 +155,12 @@ func (r *Result) absorb(o *Result) {
 	r.Series += o.Series
 	r.Points += o.Points
 	r.annos.Merge(o.annos)
+	if o.points == nil {
+		r.points = nil
+	}
+	for k := range r.points {
+		r.points[k] += o.points[k]
+	}
 }
 
 // Annotations are the warnings and infos of the evaluation.

@@ -30,6 +30,8 @@ type Runner struct {
 	// MaxSamples is the most points that a run may hold, counted as Prometheus
 	// counts them for the per-series expression; 0 = no limit.
 	MaxSamples int64
+	// Cuttable asks for what Result.Cut needs.
+	Cuttable bool
 }
 
 // Run evaluates the program over the series of a selection. The result is the
@@ -43,7 +45,7 @@ func (r Runner) Run(ctx context.Context, p *Program, g Grid, sel store.Selection
 	workers = max(1, min(workers, n/seriesPerWorker))
 	var counts shared
 	if workers == 1 {
-		w := newWorker(p, g, r.MaxSamples, &counts)
+		w := r.newWorker(p, g, &counts)
 		if err := w.run(ctx, sel, 0, n); err != nil {
 			return nil, err
 		}
@@ -54,7 +56,7 @@ func (r Runner) Run(ctx context.Context, p *Program, g Grid, sel store.Selection
 	all := make([]*worker, workers)
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range all {
-		all[i] = newWorker(p, g, r.MaxSamples, &counts)
+		all[i] = r.newWorker(p, g, &counts)
 		group.Go(func() error { return all[i].run(ctx, sel, n*i/workers, n*(i+1)/workers) })
 	}
 	if err := group.Wait(); err != nil {
@@ -82,11 +84,15 @@ type worker struct {
 	piece  model.Columns // of a wide range
 }
 
-func newWorker(p *Program, g Grid, maxSamples int64, all *shared) *worker {
-	return &worker{
-		evaluator: newEvaluator(p, g, maxSamples), max: maxSamples, shared: all,
+func (r Runner) newWorker(p *Program, g Grid, all *shared) *worker {
+	w := &worker{
+		evaluator: newEvaluator(p, g, r.MaxSamples), max: r.MaxSamples, shared: all,
 		grouper: newGrouper(newResult(p, g)),
 	}
+	if r.Cuttable && w.sub == nil {
+		w.points = &points{at: make([]int64, g.Len())}
+	}
+	return w
 }
 
 // run evaluates the series [from, to).
@@ -237,5 +243,8 @@ func (g *grouper) groupOf(ls labels.Labels, index int32) (of *group, created boo
 func (w *worker) finish() *Result {
 	w.result.Total, w.result.Read = w.counts()
 	w.result.annos.Merge(w.annotations())
+	if w.points != nil && !w.histograms && len(w.annos) == 0 {
+		w.result.points = w.points.finish()
+	}
 	return w.result
 }

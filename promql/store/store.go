@@ -96,6 +96,23 @@ type Selection interface {
 	Read(i int, mint, maxt int64, dst *model.Columns) error
 }
 
+// Tracked may be implemented by a Selection whose storage remembers when it changed:
+// what was computed from it may be kept and used while the storage shows the same.
+type Tracked interface {
+	Selection
+	// Mark names the state of the storage that the selection reads: every change
+	// that the mark includes is in what Read returns.
+	Mark() uint64
+	// ChangedFrom returns the first time in [mint, maxt] from which on the storage
+	// may now show something else than at an earlier mark, above maxt where it shows
+	// the same.
+	ChangedFrom(mark uint64, mint, maxt int64) int64
+	// Scope names which of the storage's series the selection picks from; "" = all.
+	// Selections of one storage with the same scope and matchers differ by what was
+	// changed alone.
+	Scope() string
+}
+
 // ExemplarSeries are the exemplars of one series, ascending by timestamp.
 type ExemplarSeries struct {
 	Labels    labels.Labels

@@ -218,6 +218,23 @@ func TestConsistencyParameter(t *testing.T) {
 	}
 }
 
+func TestNoCacheParameter(t *testing.T) {
+	var asked []string
+	h := newAPI(t, &fakeNode{}, Options{NoCache: func(ctx context.Context, text string) (context.Context, error) {
+		if text == "perhaps" {
+			return nil, errors.New("0 and 1 are allowed")
+		}
+		asked = append(asked, text)
+		return ctx, nil
+	}})
+	if code, text := ask(t, h, "GET", "/api/v1/query?query=up&nocache=perhaps", nil); code != 400 || !strings.Contains(text, "bad_data") {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, text := ask(t, h, "GET", "/api/v1/query?query=up&nocache=1", nil); code != 200 || len(asked) != 1 || asked[0] != "1" {
+		t.Errorf("%d %s %v", code, text, asked)
+	}
+}
+
 func TestFederate(t *testing.T) {
 	h := newAPI(t, &fakeNode{}, Options{})
 	if code, _ := ask(t, h, "GET", "/federate", nil); code != 400 {

@@ -55,6 +55,8 @@ type Options struct {
 	// context that the queries get; its error is answered with 400. Nil = the
 	// parameter is ignored.
 	Consistency func(ctx context.Context, asked string) (context.Context, error)
+	// NoCache does the same for the parameter "nocache" of a query.
+	NoCache func(ctx context.Context, asked string) (context.Context, error)
 }
 
 // remoteReadFrame is the size of a frame of streamed remote read, in bytes:
@@ -92,9 +94,9 @@ func New(d Deps, o Options) (*API, error) {
 		v1 = explaining(d.Queries, o.Now, mounted)
 	}
 	out := &API{
-		V1:       atConsistency(o.Consistency, override(v1, own)),
-		Metadata: marked(atConsistency(o.Consistency, metadataHandler(d.Metadata, o.Unavailable))),
-		Federate: marked(atConsistency(o.Consistency, &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: o.Now, logger: d.Logger, unavailable: o.Unavailable})),
+		V1:       atParameter("consistency", o.Consistency, atParameter("nocache", o.NoCache, override(v1, own))),
+		Metadata: marked(atParameter("consistency", o.Consistency, metadataHandler(d.Metadata, o.Unavailable))),
+		Federate: marked(atParameter("consistency", o.Consistency, &federation{queryable: d.Queryable, parser: d.Parser, lookback: o.LookbackDelta, now: o.Now, logger: d.Logger, unavailable: o.Unavailable})),
 		Flush:    flushHandler(d.Admin, o.Unavailable),
 	}
 	if d.Appendable != nil {
@@ -153,13 +155,13 @@ func newV1(d Deps, o Options, cors *regexp.Regexp, external *url.URL) *api.API {
 	)
 }
 
-// atConsistency lets a request say how many copies its answer asks for.
-func atConsistency(apply func(context.Context, string) (context.Context, error), next http.Handler) http.Handler {
+// atParameter lets a request say by a parameter how it is answered.
+func atParameter(name string, apply func(context.Context, string) (context.Context, error), next http.Handler) http.Handler {
 	if apply == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, err := apply(r.Context(), r.FormValue("consistency"))
+		ctx, err := apply(r.Context(), r.FormValue(name))
 		if err != nil {
 			failure(w, http.StatusBadRequest, "bad_data", err.Error())
 			return
