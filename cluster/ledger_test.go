@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 
@@ -27,6 +28,8 @@ type ledger struct {
 	acks  int
 	reads int
 	alone int // reads of one copy that was proved complete
+	// spread counts the complete reads of one copy of each list.
+	spread int
 }
 
 func newLedger() *ledger { return &ledger{tried: map[string]float64{}, acked: map[string]float64{}} }
@@ -82,6 +85,37 @@ func (l *ledger) read(t *testing.T, n *testNode, name string, at int64) bool {
 		t.Fatalf("%s is %g through node %d; acknowledged %g, tried up to %g", k, v, n.id, least, l.tried[k])
 	}
 	return true
+}
+
+// readSpread reads all keys through the node by the copies of owners that are
+// proved complete, and checks a complete answer.
+func (l *ledger) readSpread(t *testing.T, n *testNode) {
+	t.Helper()
+	l.mu.Lock()
+	acked := maps.Clone(l.acked)
+	l.mu.Unlock()
+	got, err := n.spreadRead(t, quorum.Quorum)
+	if err != nil || len(got.Warnings) > 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spread++
+	for k, least := range acked {
+		name, at := parseKey(t, k)
+		v, found := got.Samples[name][at]
+		if !found || v < least || v > l.tried[k] {
+			t.Fatalf("C7: %s was acknowledged (%g), tried up to %g, and is %g (%v) in a spread read through node %d by %q", k, least, l.tried[k], v, found, n.id, got.By)
+		}
+	}
+}
+
+func parseKey(t *testing.T, k string) (name string, at int64) {
+	t.Helper()
+	if _, err := fmt.Sscanf(k, "%4s@%d", &name, &at); err != nil {
+		t.Fatal(err)
+	}
+	return name, at
 }
 
 // readAll reads every key through the node.

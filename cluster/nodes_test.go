@@ -58,6 +58,7 @@ type testNode struct {
 	clock *hlc
 	web   *http.Server
 	alter func(*Options)
+	asked func(ctx context.Context) error // called when another node has this one compute
 }
 
 // testCluster is a number of nodes on a network in memory. It must be used
@@ -119,6 +120,7 @@ func (tc *testCluster) start(n *testNode) {
 		tc.t.Fatal(err)
 	}
 	n.Cluster = c
+	n.serveShares()
 	ln, err := tc.net.Listen(n.host)
 	if err != nil {
 		tc.t.Fatal(err)

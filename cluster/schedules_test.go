@@ -333,6 +333,9 @@ func randomFaults(t *testing.T, rf int, rng *rand.Rand) {
 		if n := pick(); n != down {
 			l.read(t, n, name, at)
 		}
+		if n := pick(); n != down {
+			l.readSpread(t, n)
+		}
 	}
 	tc.net.Heal()
 	for _, n := range tc.nodes {
@@ -345,6 +348,7 @@ func randomFaults(t *testing.T, rf int, rng *rand.Rand) {
 	tc.until("converged", 5*time.Minute, func() bool { return tc.converged(l) })
 	for _, n := range tc.nodes {
 		l.readAll(t, n)
+		l.readSpread(t, n)
 	}
-	t.Logf("%d writes acknowledged of %d keys, %d complete reads, %d of one copy", l.acks, len(l.acked), l.reads, l.alone)
+	t.Logf("%d writes acknowledged of %d keys, %d complete reads, %d of one copy, %d spread", l.acks, len(l.acked), l.reads, l.alone, l.spread)
 }
