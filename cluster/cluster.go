@@ -56,6 +56,7 @@ type Cluster struct {
 
 	refill    refillState
 	changing  *changing
+	shedding  shedState
 	verifying *verifying
 	repairs   chan repair
 	changes   *changes
@@ -185,6 +186,7 @@ func (c *Cluster) Start() error {
 	c.wg.Go(c.refillWhenNeeded)
 	c.wg.Go(c.watchRing)
 	c.wg.Go(c.verify)
+	c.wg.Go(c.shedWhenDue)
 	return nil
 }
 

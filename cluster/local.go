@@ -61,6 +61,7 @@ type Local interface {
 	Storage
 	Reader
 	Extras
+	Shedder
 }
 
 // Selection is a set of series over one snapshot of the storage.

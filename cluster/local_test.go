@@ -19,6 +19,7 @@ type memLocal struct {
 	mu         sync.Mutex
 	series     map[string]*memSeries
 	byRef      []*memSeries
+	batches    uint64
 	floor      model.Version
 	tombstones []model.Tombstone
 	metadata   map[string]model.Metadata
@@ -32,6 +33,7 @@ type memSeries struct {
 	labels  labels.Labels
 	cols    model.Columns
 	highest model.Version
+	came    map[int64]uint64 // by timestamp: number of the batch
 }
 
 func newMemLocal() *memLocal {
@@ -43,7 +45,7 @@ func (l *memLocal) Intern(ls labels.Labels) (model.Ref, error) {
 	defer l.mu.Unlock()
 	key := ls.String()
 	if l.series[key] == nil {
-		s := &memSeries{labels: ls.Copy()}
+		s := &memSeries{labels: ls.Copy(), came: map[int64]uint64{}}
 		l.series[key] = s
 		l.byRef = append(l.byRef, s)
 	}
@@ -81,8 +83,10 @@ func (l *memLocal) store(b *model.Batch, fresh bool) (transport.AppendReply, err
 	if r.Stale = fresh && b.Version <= r.Highest; r.Stale {
 		return r, nil
 	}
+	l.batches++
 	for _, f := range b.Floats {
 		s := l.byRef[f.Ref-1]
+		s.came[f.T] = l.batches
 		s.highest = max(s.highest, b.Version)
 		one := &model.Columns{T: []int64{f.T}, V: []float64{f.V}, Ver: []model.Version{b.Version}}
 		var out model.Columns
@@ -103,6 +107,30 @@ func (l *memLocal) Delete(_ context.Context, t model.Tombstone) error {
 	defer l.mu.Unlock()
 	l.tombstones = append(l.tombstones, t)
 	l.floor = max(l.floor, t.Version)
+	return nil
+}
+
+func (l *memLocal) Boundary(context.Context) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.batches, nil
+}
+
+func (l *memLocal) Shed(_ context.Context, tokens model.TokenSet, mark uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.series {
+		if !tokens.Has(model.SeriesIDOf(s.labels).Token()) {
+			continue
+		}
+		var left model.Columns
+		for i, t := range s.cols.T {
+			if s.came[t] > mark {
+				left.T, left.V, left.Ver = append(left.T, t), append(left.V, s.cols.V[i]), append(left.Ver, s.cols.Ver[i])
+			}
+		}
+		s.cols = left
+	}
 	return nil
 }
 

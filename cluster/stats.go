@@ -13,7 +13,7 @@ type stats struct {
 	written, hinted, handedOver, repaired prometheus.Counter // samples
 	refused, minority, restamped          prometheus.Counter // writes
 	standIns, incomplete, repairsDropped  prometheus.Counter
-	compared, divergent, copied           prometheus.Counter
+	compared, divergent, copied, shed     prometheus.Counter
 	readBack, rotten                      prometheus.Counter // windows
 	oneCopy, manyCopies                   prometheus.Counter // reads
 	fragmentsMoved                        prometheus.Counter
@@ -50,6 +50,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		repairsDropped: counter("repairs_dropped_total", "Repairs left to the next read or comparison because too many waited."),
 		incomplete:     counter("incomplete_reads_total", "Reads answered with a warning that they may be incomplete or stale."),
 		copied:         counter("copied_samples_total", "Samples copied here because a change of the ring makes this node their candidate."),
+		shed:           counter("shed_samples_total", "Samples dropped here because this node does not own them and all owners have them."),
 		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
 		oneCopy:        counter("one_copy_reads_total", "Reads answered from this node's copy, which was proved complete."),
 		manyCopies:     counter("many_copies_reads_total", "Reads for which this node's copy could not be proved complete."),
@@ -79,6 +80,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 	gauge("oldest_unverified_seconds", "Time since the range of time that waits longest was compared with another member.", func() float64 {
 		return c.verifying.oldest(time.Now()).Seconds()
 	})
+	gauge("shedding", "1 while this node may hold what it does not own under the ring in force.", c.sheddingValue)
 	gauge("refilling", "1 while this node merges back what it lost.", func() float64 {
 		if c.refill.running() {
 			return 1

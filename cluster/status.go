@@ -38,6 +38,7 @@ type Status struct {
 	Problems          []string    `json:"problems,omitempty"`
 	// Change is the change of the ring that is under way.
 	Change *ChangeStatus `json:"change,omitempty"`
+	Shed   *ShedStatus   `json:"shed"`
 	Nodes  []NodeStatus  `json:"nodes"`
 }
 
@@ -55,6 +56,7 @@ func (c *Cluster) Status() Status {
 		s.ClusterID, s.Ring, s.ReplicationFactor = r.ClusterID, r.Number, r.RF
 		s.WriteQuorum, _ = ring.Quorum(r.RF, len(r.Members))
 	}
+	s.Shed = c.shedding.status(c.hasShedLocked())
 	for _, n := range c.view.Nodes(now) {
 		ns := NodeStatus{NodeRecord: n.Record(), Zone: n.Zone, Member: n.InRing, InSight: n.Up, Refilling: n.Refilling, OwedBytes: owed[n.ID]}
 		if n.ID == c.opts.Node {

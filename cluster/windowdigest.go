@@ -168,10 +168,15 @@ func (d *windowDigests) stalest(p antientropy.Periods, now time.Time) (w int64, 
 // windowsHere returns the digests of the windows in the range, which is whole
 // windows, by window and list: of all that this node holds as a candidate.
 func (c *Cluster) windowsHere(ctx context.Context, t *topology, a digestAsk) (map[antientropy.Key]antientropy.Digest, error) {
+	return c.windowsOf(ctx, t, a, func(list int) bool { return t.lists[list].Has(c.opts.Node) })
+}
+
+// windowsOf is windowsHere for some of the lists.
+func (c *Cluster) windowsOf(ctx context.Context, t *topology, a digestAsk, wants func(list int) bool) (map[antientropy.Key]antientropy.Digest, error) {
 	out := map[antientropy.Key]antientropy.Digest{}
 	take := func(w int64, e *windowDigest) {
 		for list, d := range e.lists {
-			if t.lists[list].Has(c.opts.Node) {
+			if wants(list) {
 				out[antientropy.Key{Slice: w, List: list}] = d
 			}
 		}

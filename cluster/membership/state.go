@@ -107,6 +107,14 @@ type State struct {
 	Vote []byte `json:"vote,omitempty"`
 	// Copied is how far this node has come with its part of a change.
 	Copied *CopyProgress `json:"copied,omitempty"`
+	// Shed is when this node dropped last what it does not own.
+	Shed *ShedProgress `json:"shed,omitempty"`
+}
+
+// ShedProgress says that a node dropped what it does not own.
+type ShedProgress struct {
+	Ring uint64 `json:"ring"` // in force then
+	At   int64  `json:"at"`   // ms
 }
 
 // CopyProgress is how far a node has come with copying what a dual ring makes it

@@ -44,6 +44,14 @@ func (l clusterLocal) Delete(ctx context.Context, t model.Tombstone) error {
 // RaiseVersions implements cluster.Local.
 func (l clusterLocal) RaiseVersions(v model.Version) { l.db.RaiseVersions(v) }
 
+// Boundary implements cluster.Local.
+func (l clusterLocal) Boundary(ctx context.Context) (uint64, error) { return l.db.Boundary(ctx) }
+
+// Shed implements cluster.Local.
+func (l clusterLocal) Shed(ctx context.Context, tokens model.TokenSet, mark uint64) error {
+	return l.db.Shed(ctx, tokens, mark)
+}
+
 // Select implements cluster.Local.
 func (l clusterLocal) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (cluster.Selection, error) {
 	sel, err := l.db.Select(ctx, mint, maxt, ms...)

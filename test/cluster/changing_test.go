@@ -44,15 +44,16 @@ func members(n *process.Node, want int) {
 }
 
 // join starts one more node, which joins through the others.
-func (c *nodes) join() *process.Node {
+func (c *nodes) join(env ...string) *process.Node {
 	c.t.Helper()
 	var addresses []string
 	for _, n := range c.all {
 		addresses = append(addresses, n.Address)
 	}
 	id := len(c.all) + 1
-	n := process.StartUnready(c.t, c.data(id), fmt.Sprintf("NODE_ID=%d", id), "CLUSTER_NODES="+strings.Join(addresses, ","),
-		"HEARTBEAT_INTERVAL=500ms", "FAILURE_TIMEOUT=3s")
+	n := process.StartUnready(c.t, c.data(id), append([]string{
+		fmt.Sprintf("NODE_ID=%d", id), "CLUSTER_NODES=" + strings.Join(addresses, ","), "HEARTBEAT_INTERVAL=500ms", "FAILURE_TIMEOUT=3s",
+	}, env...)...)
 	c.all = append(c.all, n)
 	return n
 }
