@@ -32,7 +32,12 @@ func (db *DB) buildDay(v workView, inputs []*liveFile, number int64) error {
 	for i, in := range inputs {
 		sources[i] = db.daySource(in)
 	}
-	info, err := day.Create(db.fs, db.manifest.Path(f.Kind, f.ID), sources, db.combineParts)
+	info, err := day.Create(db.fs, db.manifest.Path(f.Kind, f.ID), sources, day.Options{
+		Combine: func(w *file.Writer, window int64, parts []day.Part) error {
+			return db.combineParts(w, window, parts, db.settledIn(v.view, inputs, window))
+		},
+		Settled: db.settledParts(v.view, inputs),
+	})
 	if errors.Is(err, wire.ErrCorrupt) {
 		return db.salvage(v, inputs, err)
 	}
@@ -87,7 +92,7 @@ func (db *DB) daySource(in *liveFile) day.Source {
 
 // combineParts merges the chunks that several sources have of one series and
 // window; the sources are in the order of arrival.
-func (db *DB) combineParts(w *file.Writer, window int64, parts []day.Part) error {
+func (db *DB) combineParts(w *file.Writer, window int64, parts []day.Part, settled *floor) error {
 	m := merger{versioned: db.opts.Versions}
 	var acc, run model.Columns
 	for _, p := range parts {
@@ -98,6 +103,7 @@ func (db *DB) combineParts(w *file.Writer, window int64, parts []day.Part) error
 		}
 		m.merge(&acc, &run)
 	}
+	settled.settle(&acc)
 	w.Floats(window, acc.T, acc.V, orNil(acc.ST), orNil(acc.Ver))
 	w.Histograms(window, acc.Hist, m.versioned)
 	return nil

@@ -69,8 +69,8 @@ func (db *DB) installTombstones(next *view) error {
 }
 
 // CleanTombstones works all deletes into the files, and forgets those that
-// nothing needs any more. With Options.Versions a delete stays: it is for what
-// arrives later, too.
+// nothing needs any more. With Options.Versions a delete stays until it is settled
+// (SetFloor): it is for what arrives later, too.
 func (db *DB) CleanTombstones(ctx context.Context) error {
 	if err := db.usable(); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (db *DB) cleanNext() (more bool, err error) {
 // Without versions whatever arrives from now on is younger than they are.
 func (db *DB) forgetTombstones() error {
 	if db.opts.Versions {
-		return nil
+		return db.forgetSettled()
 	}
 	db.flushing.Lock() // a frozen buffer is older than some
 	defer db.flushing.Unlock()

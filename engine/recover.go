@@ -182,10 +182,10 @@ func (db *DB) logOptions() wal.Options {
 
 // newBuffer returns the buffer of the next flush epoch.
 func (db *DB) newBuffer() *epochBuffer {
-	windows := newWindowSet()
-	return &epochBuffer{windows: windows, Buffer: buffer.New(buffer.Options{
+	windows, number := newWindowSet(), db.epochs.Add(1)
+	return &epochBuffer{windows: windows, number: number, Buffer: buffer.New(buffer.Options{
 		Versions: db.opts.Versions,
-		Epoch:    db.epochs.Add(1),
+		Epoch:    number,
 		Opened: func(ref model.Ref, window int64) {
 			windows.add(window)
 			db.registry.MarkPresent(ref, window)

@@ -22,6 +22,8 @@ type rewriter struct {
 	inputs []*liveFile
 	sc     readScratch
 	out    model.Columns
+	// floor is set where what is written is settled at it; see settledIn.
+	floor *floor
 	// damaged are the inputs of which something could not be read (E3): what can
 	// be read goes into the new file, the input is set aside.
 	damaged map[*fileHandle]*liveFile
@@ -55,6 +57,7 @@ func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 	mint, maxt := window*db.limits.Window, (window+1)*db.limits.Window-1
 	f := describe(manifest.Sealed, v.fileID, inputs)
 	r := db.newRewriter(v.view, inputs)
+	r.floor = db.settledIn(v.view, inputs, window)
 	added, err := db.createFile(f, func(w *file.Writer) error {
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.sealSeries(w, ref, at, window, mint, maxt) })
 	})
@@ -152,6 +155,7 @@ func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, 
 	if err := r.readTolerant(r.sc.runs, mint, maxt); err != nil {
 		return err
 	}
+	r.floor.settle(&r.out)
 	w.Begin(ref)
 	w.Floats(window, r.out.T, r.out.V, orNil(r.out.ST), orNil(r.out.Ver))
 	w.Histograms(window, r.out.Hist, r.db.opts.Versions)

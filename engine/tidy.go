@@ -105,6 +105,7 @@ func (db *DB) evict(v *view) {
 type epochBuffer struct {
 	*buffer.Buffer
 	windows *windowSet
+	number  uint32 // of the epoch
 }
 
 // windowSet is a set of windows that only grows.

@@ -44,7 +44,8 @@ func (db *DB) RaiseVersions(v model.Version) {
 	db.registry.RaiseVersionFloor(v)
 }
 
-// Tombstones returns the deletes that overlap [mint, maxt] (ms, inclusive).
+// Tombstones returns the deletes that overlap [mint, maxt] (ms, inclusive), but
+// for purges: these are this node's own.
 func (db *DB) Tombstones(mint, maxt int64) []model.Tombstone {
 	v := db.views.acquire()
 	if v == nil {
@@ -52,7 +53,7 @@ func (db *DB) Tombstones(mint, maxt int64) []model.Tombstone {
 	}
 	var out []model.Tombstone
 	for i := range v.tombs {
-		if t := &v.tombs[i]; t.MinT <= maxt && t.MaxT >= mint {
+		if t := &v.tombs[i]; t.MinT <= maxt && t.MaxT >= mint && !t.isPurge() {
 			out = append(out, t.Tombstone)
 		}
 	}

@@ -30,17 +30,26 @@ type Part struct {
 // sources, the order of which they have, and adds the result to w.
 type Combine func(w *file.Writer, window int64, parts []Part) error
 
+// Options of a build.
+type Options struct {
+	Combine Combine
+	// Settled returns the one version that all samples of a chunk get in the day, 0
+	// where they keep theirs. Nil: all keep theirs.
+	Settled func(c *file.Chunk) model.Version
+}
+
 // Create joins the sources into the day file name by the rules of E2. Chunks
 // are copied as they are, but where two sources have the same window of a
-// series: combine is called for these.
-func Create(fs vfs.FS, name string, sources []Source, combine Combine) (file.Info, error) {
+// series: Combine is called for these.
+func Create(fs vfs.FS, name string, sources []Source, o Options) (file.Info, error) {
 	return file.Create(fs, name, file.Day, func(w *file.Writer) error {
-		return build(w, sources, combine)
+		return build(w, sources, o)
 	})
 }
 
-func build(w *file.Writer, sources []Source, combine Combine) error {
-	b := builder{w: w, copier: file.NewCopier(w), combine: combine, index: newIndexBuilder()}
+func build(w *file.Writer, sources []Source, o Options) error {
+	b := builder{w: w, copier: file.NewCopier(w), combine: o.Combine, index: newIndexBuilder()}
+	b.copier.Settled = o.Settled
 	for _, s := range sources {
 		in := &input{Source: s, cursor: s.File.Cursor()}
 		defer in.cursor.Release()

@@ -124,7 +124,7 @@ func TestDay(t *testing.T) {
 			}
 			sources = append(sources, sealed(t, fs, window, refs, known))
 		}
-		if _, err := Create(fs, "day", sources, neverCombine); err != nil {
+		if _, err := Create(fs, "day", sources, Options{Combine: neverCombine}); err != nil {
 			t.Fatal(err)
 		}
 		r := open(t, fs, "day")
@@ -213,18 +213,18 @@ func TestCombine(t *testing.T) {
 	fs := vfs.NewMem()
 	known := []labels.Labels{labels.FromStrings("a", "1"), labels.FromStrings("a", "2"), labels.FromStrings("a", "3")}
 	first := []Source{sealed(t, fs, 1, []model.Ref{0, 1}, known), sealed(t, fs, 2, []model.Ref{1}, known)}
-	if _, err := Create(fs, "day", first, neverCombine); err != nil {
+	if _, err := Create(fs, "day", first, Options{Combine: neverCombine}); err != nil {
 		t.Fatal(err)
 	}
 	old := open(t, fs, "day")
 	again := []Source{{File: old.File(), Labels: old.Labels}, sealed(t, fs, 1, []model.Ref{0, 1, 2}, known)}
-	_, err := Create(fs, "again", again, func(w *file.Writer, window int64, parts []Part) error {
+	_, err := Create(fs, "again", again, Options{Combine: func(w *file.Writer, window int64, parts []Part) error {
 		if len(parts) != 2 || window != 1 {
 			return fmt.Errorf("%d parts of window %d", len(parts), window)
 		}
 		w.Floats(window, []int64{window * 7_200_000}, []float64{99}, nil, nil)
 		return nil
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestCombine(t *testing.T) {
 	if vs, err := c.Floats(nil, &chunks[0]); err != nil || vs[0] != 99 {
 		t.Errorf("%v: value %v of the combined window", err, vs)
 	}
-	_, err = Create(fs, "nothing", again, func(*file.Writer, int64, []Part) error { return nil })
+	_, err = Create(fs, "nothing", again, Options{Combine: func(*file.Writer, int64, []Part) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,10 @@ func (w *Walk) At(input int) int { return w.at[input] }
 type Copier struct {
 	w       *Writer
 	columns map[*Reader][]int // new number + 1 of the columns copied so far
+	// Settled returns the one version that all samples of a chunk get, 0 where they
+	// keep theirs. Nil: all keep theirs.
+	Settled func(c *Chunk) model.Version
+	version []int64 // scratch
 }
 
 // NewCopier returns a copier into w.
@@ -71,7 +75,14 @@ func (p *Copier) Copy(c *Cursor, chunk *Chunk) error {
 		return p.w.err
 	}
 	out := *chunk
-	for _, n := range [...]*int{&out.times, &out.sts, &out.versions} {
+	columns := []*int{&out.times, &out.sts, &out.versions}
+	if p.Settled != nil {
+		if v := p.Settled(chunk); v != 0 {
+			out.versions, out.MinVersion, out.MaxVersion = p.constant(v, chunk.Count), v, v
+			columns = columns[:2]
+		}
+	}
+	for _, n := range columns {
 		var err error
 		if *n, err = p.column(c, *n, n == &out.versions); err != nil {
 			return err
@@ -82,6 +93,15 @@ func (p *Copier) Copy(c *Cursor, chunk *Chunk) error {
 	out.body = p.w.bodies[start:]
 	p.w.push(out)
 	return nil
+}
+
+// constant returns the column of so many times the same version.
+func (p *Copier) constant(v model.Version, count int) int {
+	p.version = p.version[:0]
+	for range count {
+		p.version = append(p.version, int64(v))
+	}
+	return p.w.columns.add(p.version, true)
 }
 
 func (p *Copier) column(c *Cursor, n int, versions bool) (int, error) {
