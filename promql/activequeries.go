@@ -61,13 +61,14 @@ func (a *activeQueries) Delete(int) { <-a.slots }
 // Close implements promql.QueryTracker.
 func (a *activeQueries) Close() error { return nil }
 
-func (a *activeQueries) start(about ActiveQuery, cancel context.CancelFunc) uint64 {
+// start lists a query, and returns it with its id and the present time.
+func (a *activeQueries) start(about ActiveQuery, cancel context.CancelFunc) ActiveQuery {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
 	about.ID, about.Since = a.next, time.Now()
 	a.running[about.ID] = runningQuery{about: about, cancel: cancel}
-	return about.ID
+	return about
 }
 
 func (a *activeQueries) finish(id uint64) {

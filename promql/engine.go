@@ -16,6 +16,7 @@ type Engine struct {
 	engine *promql.Engine
 	parser parser.Parser
 	active *activeQueries
+	slow   *slowQueries
 	// fragments bounds the fragments of other nodes' queries that run at once.
 	fragments *activeQueries
 	stats     *engineStats
@@ -46,7 +47,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), stats: stats, opts: opts}
+	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), slow: &slowQueries{limit: opts.SlowQueries}, stats: stats, opts: opts}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      opts.Registerer,
@@ -92,6 +93,9 @@ func (e *Engine) AcquireQuerySlot(ctx context.Context, what string) (func(), err
 // Active lists the queries that run now, oldest first.
 func (e *Engine) Active() []ActiveQuery { return e.active.list() }
 
+// Slow lists the slowest queries of the last hour, the slowest first.
+func (e *Engine) Slow() []SlowQuery { return e.slow.list(time.Now()) }
+
 // Cancel ends the query of that id as if its client had gone. False: there is
 // none.
 func (e *Engine) Cancel(id uint64) bool { return e.active.cancel(id) }
@@ -110,8 +114,8 @@ type trackedQuery struct {
 func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	id := q.engine.active.start(q.about, cancel)
-	defer q.engine.active.finish(id)
+	about := q.engine.active.start(q.about, cancel)
+	defer q.engine.active.finish(about.ID)
 	res := q.Query.Exec(ctx)
 	how := evaluatedWhole
 	if r, ok := q.Query.(*reducedQuery); ok {
@@ -120,6 +124,13 @@ func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
 			how = evaluatedFallback
 		}
 	}
+	took := time.Since(about.Since)
 	q.engine.stats.queries.WithLabelValues(how).Inc()
+	q.engine.stats.seconds.WithLabelValues(how).Observe(took.Seconds())
+	ended := SlowQuery{ActiveQuery: about, Took: took, Evaluation: how, Series: seriesOf(res)}
+	if res.Err != nil {
+		ended.Err = res.Err.Error()
+	}
+	q.engine.slow.add(ended)
 	return res
 }

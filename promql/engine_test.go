@@ -70,7 +70,7 @@ func (g gate) Select(ctx context.Context, _, _ int64, _ ...*labels.Matcher) (pro
 }
 
 func TestActiveQueriesAreListedAndCanBeCancelled(t *testing.T) {
-	e := newEngine(t, promql.Options{Concurrency: 1})
+	e := newEngine(t, promql.Options{Concurrency: 1, SlowQueries: 10})
 	g := gate{entered: make(chan struct{})}
 	q, err := e.NewRangeQuery(context.Background(), prom.New(g), nil, "x", time.UnixMilli(0), time.UnixMilli(1000), time.Second)
 	if err != nil {
@@ -94,6 +94,9 @@ func TestActiveQueriesAreListedAndCanBeCancelled(t *testing.T) {
 	}
 	if res := <-done; res.Err == nil {
 		t.Fatal("a cancelled query gave a result")
+	}
+	if slow := e.Slow(); len(slow) != 1 || slow[0].Query != "x" || slow[0].Err == "" || slow[0].Took <= 0 {
+		t.Fatalf("slow: %+v", slow)
 	}
 	if left := e.Active(); len(left) != 0 {
 		t.Fatalf("still active: %+v", left)

@@ -28,6 +28,9 @@ type Options struct {
 	MaxSamples int
 	// Concurrency is the most queries that run at once, others wait; 20.
 	Concurrency int
+	// SlowQueries is how many of the slowest queries of the last hour are kept to
+	// be shown; none.
+	SlowQueries int
 	// LookbackDelta is how old the sample of an instant vector may be; 5m.
 	LookbackDelta time.Duration
 	// DelayedNameRemoval drops metric names at the end of the evaluation; off, as
@@ -58,6 +61,9 @@ func (o Options) Validate() error {
 	}
 	if o.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("query concurrency %d is negative", o.Concurrency))
+	}
+	if o.SlowQueries < 0 {
+		errs = append(errs, fmt.Errorf("number of slow queries %d is negative", o.SlowQueries))
 	}
 	if o.LookbackDelta < 0 {
 		errs = append(errs, fmt.Errorf("lookback delta %v is negative", o.LookbackDelta))

@@ -43,6 +43,7 @@ type Config struct {
 	QueryTimeout          time.Duration
 	QueryMaxSamples       int
 	QueryConcurrency      int
+	QuerySlowKept         int
 	LookbackDelta         time.Duration
 	QueryCacheSize        int64 // bytes; 0 = none, negative = left to the node
 	RemoteReadSampleLimit int

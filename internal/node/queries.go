@@ -22,4 +22,17 @@ func (q queries) Active() []apiv1.ActiveQuery {
 	return out
 }
 
+// Slow implements apiv1.Queries.
+func (q queries) Slow() []apiv1.SlowQuery {
+	slowest := q.Engine.Slow()
+	out := make([]apiv1.SlowQuery, len(slowest))
+	for i, s := range slowest {
+		out[i] = apiv1.SlowQuery{
+			ID: s.ID, Query: s.Query, Start: seconds(s.Start), End: seconds(s.End), Step: s.Step.Seconds(),
+			Began: seconds(s.Since), Took: s.Took.Seconds(), Evaluation: s.Evaluation, Series: s.Series, Error: s.Err,
+		}
+	}
+	return out
+}
+
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -127,7 +127,7 @@ func (n *Node) connectReads(p *parts) error {
 	}
 	p.queries, err = promql.New(promql.Options{
 		Timeout: cfg.QueryTimeout, MaxSamples: cfg.QueryMaxSamples, Concurrency: cfg.QueryConcurrency, LookbackDelta: cfg.LookbackDelta,
-		Cache:  cache,
+		Cache: cache, SlowQueries: cfg.QuerySlowKept,
 		Logger: telemetry.Slog(n.part("promql"), cfg.LogLevel), Registerer: p.metrics,
 	})
 	if err != nil {

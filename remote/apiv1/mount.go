@@ -90,6 +90,7 @@ func New(d Deps, o Options) (*API, error) {
 	own, v1 := map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status), "/api/v1/query_exemplars": marked(mounted)}, mounted
 	if d.Queries != nil {
 		own["/api/v1/status/active_queries"] = activeQueriesHandler(d.Queries)
+		own["/api/v1/status/slow_queries"] = slowQueriesHandler(d.Queries)
 		own["/api/v1/admin/cancel_query"] = cancelQueryHandler(d.Queries)
 		v1 = explaining(d.Queries, o.Now, mounted)
 	}

@@ -15,6 +15,8 @@ import (
 type Queries interface {
 	// Active lists the queries that run now, oldest first.
 	Active() []ActiveQuery
+	// Slow lists the slowest queries that ended lately, the slowest first.
+	Slow() []SlowQuery
 	// Cancel ends a query as if its client had gone; false: there is none of
 	// that id.
 	Cancel(id uint64) bool
@@ -31,6 +33,30 @@ type ActiveQuery struct {
 	End     float64 `json:"end"`   // seconds
 	Step    float64 `json:"step"`  // seconds; 0 for an instant query
 	Running float64 `json:"running_seconds"`
+}
+
+// SlowQuery is a query that has ended, as it is shown.
+type SlowQuery struct {
+	ID         uint64  `json:"id"`
+	Query      string  `json:"query"`
+	Start      float64 `json:"start"` // seconds
+	End        float64 `json:"end"`   // seconds
+	Step       float64 `json:"step"`  // seconds; 0 for an instant query
+	Began      float64 `json:"began"` // seconds
+	Took       float64 `json:"took_seconds"`
+	Evaluation string  `json:"evaluation"` // reduced, whole or fallback
+	Series     int     `json:"series"`     // in the answer
+	Error      string  `json:"error,omitempty"`
+}
+
+func slowQueriesHandler(q Queries) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		slow := q.Slow()
+		if slow == nil {
+			slow = []SlowQuery{}
+		}
+		success(w, slow)
+	})
 }
 
 func activeQueriesHandler(q Queries) http.Handler {

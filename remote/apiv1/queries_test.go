@@ -15,6 +15,10 @@ func (f *fakeQueries) Active() []ActiveQuery {
 	return []ActiveQuery{{ID: 7, Query: "up", Start: 1, End: 2.5, Step: 0.5, Running: 3}}
 }
 
+func (f *fakeQueries) Slow() []SlowQuery {
+	return []SlowQuery{{ID: 6, Query: "up", Start: 1, End: 2.5, Step: 0.5, Began: 100, Took: 2.5, Evaluation: "whole", Series: 3, Error: "query timed out"}}
+}
+
 func (f *fakeQueries) Cancel(id uint64) bool {
 	f.cancelled = append(f.cancelled, id)
 	return id == 7
@@ -36,6 +40,7 @@ func TestQueries(t *testing.T) {
 		want                 string
 	}{
 		{"GET", "/api/v1/status/active_queries", "", 200, `{"status":"success","data":[{"id":7,"query":"up","start":1,"end":2.5,"step":0.5,"running_seconds":3}]}`},
+		{"GET", "/api/v1/status/slow_queries", "", 200, `{"status":"success","data":[{"id":6,"query":"up","start":1,"end":2.5,"step":0.5,"began":100,"took_seconds":2.5,"evaluation":"whole","series":3,"error":"query timed out"}]}`},
 		{"POST", "/api/v1/admin/cancel_query?id=7", "", 204, ""},
 		{"POST", "/api/v1/admin/cancel_query", "id=7", 204, ""},
 		{"POST", "/api/v1/admin/cancel_query?id=8", "", 404, `no query 8`},
