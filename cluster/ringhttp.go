@@ -17,6 +17,8 @@ type ringView struct {
 	Members           []ringMember `json:"members"`
 	// Series is set where one was asked for.
 	Series *seriesPlace `json:"series,omitempty"`
+	// Plan is set where a change was asked about.
+	Plan *ringPlan `json:"plan,omitempty"`
 }
 
 // ringMember is a member and how much it owns.
@@ -38,7 +40,7 @@ type seriesPlace struct {
 }
 
 // RingHandler answers GET /cluster/ring: the ring in force and, with
-// ?series=KEY, who holds that series.
+// ?series=KEY, who holds that series; with ?join=ID or ?leave=ID, what that would move.
 func (c *Cluster) RingHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := c.topo.Load()
@@ -60,6 +62,14 @@ func (c *Cluster) RingHandler() http.Handler {
 				Series: model.SeriesKey(ls), ID: id.String(), Position: fmt.Sprintf("%016x", id.Token()),
 				Owners: owners, StandIns: t.ring.Candidates([]ring.NodeID{}, id.Token())[len(owners):],
 			}
+		}
+		wish, err := plannedChange(r)
+		if err == nil && wish != nil {
+			v.Plan, err = c.planChange(t, *wish)
+		}
+		if err != nil {
+			writeError(w, changeCode(err), err)
+			return
 		}
 		writeJSON(w, http.StatusOK, v)
 	})

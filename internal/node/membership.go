@@ -90,6 +90,18 @@ func (n *Node) guarded(next http.Handler) http.Handler {
 	})
 }
 
+// readable guards a handler whose GET only tells.
+func (n *Node) readable(next http.Handler) http.Handler {
+	guarded := n.guarded(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
+}
+
 // clusterNotReady says why the cluster is not ready for requests, "" when it
 // is.
 func clusterNotReady(c *cluster.Cluster) string {

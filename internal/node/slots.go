@@ -76,7 +76,7 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.factor.Set(n.guarded(p.cluster.ReplicationFactorHandler()))
 	s.abort.Set(n.guarded(p.cluster.AbortHandler()))
 	s.recover.Set(n.guarded(p.cluster.RecoverHandler()))
-	s.repair.Set(n.guarded(p.cluster.RepairHandler()))
+	s.repair.Set(n.readable(p.cluster.RepairHandler()))
 	s.join.Set(n.guarded(p.cluster.MessageHandler(true)))
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
 	s.replicate.Set(n.guarded(p.cluster.ReplicateHandler()))

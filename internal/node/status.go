@@ -54,6 +54,18 @@ func (s *status) Cardinality(limit int) (apiv1.Cardinality, error) {
 	}, nil
 }
 
+// Churn implements apiv1.StatusReader.
+func (s *status) Churn(windows, limit int) []apiv1.Churn {
+	const window = int64(2 * time.Hour / time.Millisecond)
+	var out []apiv1.Churn
+	for _, c := range s.db.Registry().Churn(windows, limit) {
+		out = append(out, apiv1.Churn{
+			Start: c.Window * window, End: (c.Window + 1) * window, Series: c.Series, New: c.New, NewByMetric: counts(c.Metrics),
+		})
+	}
+	return out
+}
+
 func counts(in []registry.Count) []apiv1.Count {
 	out := make([]apiv1.Count, 0, len(in))
 	for _, c := range in {

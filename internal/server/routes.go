@@ -125,7 +125,7 @@ func apiRoutes(api http.Handler) []route {
 	add("/read", "POST", stream)
 	for _, path := range []string{
 		"/rules", "/alerts", "/alertmanagers", "/scrape_pools", "/targets", "/targets/metadata", "/features", "/notifications", "/openapi.yaml",
-		"/status/config", "/status/runtimeinfo", "/status/buildinfo", "/status/flags", "/status/tsdb", "/status/tsdb/blocks", "/status/walreplay", "/status/self_metrics", "/status/active_queries", "/status/slow_queries",
+		"/status/config", "/status/runtimeinfo", "/status/buildinfo", "/status/flags", "/status/tsdb", "/status/tsdb/blocks", "/status/walreplay", "/status/self_metrics", "/status/active_queries", "/status/slow_queries", "/status/churn",
 	} {
 		add(path, "GET OPTIONS", quick)
 	}

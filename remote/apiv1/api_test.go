@@ -52,6 +52,10 @@ func (f *fakeNode) Flags() map[string]string { return map[string]string{"node-id
 func (f *fakeNode) ConfigYAML() string       { return "node_id: 1\n" }
 func (f *fakeNode) Runtime() Runtime         { return Runtime{StartTime: time.Unix(1, 0), Hostname: "h"} }
 
+func (f *fakeNode) Churn(windows, limit int) []Churn {
+	return []Churn{{Start: 7200000, End: 14400000, Series: windows, New: limit, NewByMetric: []Count{{"up", 2}}}}
+}
+
 func (f *fakeNode) Cardinality(int) (Cardinality, error) {
 	return Cardinality{Series: 3, SeriesByMetric: []Count{{"m", 3}}}, nil
 }

@@ -31,6 +31,26 @@ func (f *fakeQueries) Explain(query string, start, end time.Time, step time.Dura
 	return fmt.Sprint(query, " ", start.UnixMilli(), " ", end.UnixMilli(), " ", step), nil
 }
 
+func TestChurn(t *testing.T) {
+	h := newAPIWith(t, &fakeNode{}, nil, Options{})
+	for _, c := range []struct {
+		target string
+		code   int
+		want   string
+	}{
+		{"/api/v1/status/churn", 200, `{"status":"success","data":[{"start":7200000,"end":14400000,"series":12,"new_series":10,"newSeriesCountByMetricName":[{"name":"up","value":2}]}]}`},
+		{"/api/v1/status/churn?windows=3&limit=4", 200, `"series":3,"new_series":4`},
+		{"/api/v1/status/churn?windows=0", 400, "bad_data"},
+		{"/api/v1/status/churn?limit=x", 400, "bad_data"},
+		{"/api/v1/status/churn?limit=1001", 400, "from 1 to 1000"},
+	} {
+		code, text := ask(t, h, "GET", c.target, nil)
+		if code != c.code || !strings.Contains(text, c.want) {
+			t.Errorf("%s: %d %s\nwant %d %s", c.target, code, text, c.code, c.want)
+		}
+	}
+}
+
 func TestQueries(t *testing.T) {
 	f := &fakeQueries{}
 	h := newAPIWith(t, &fakeNode{}, f, Options{})

@@ -37,6 +37,9 @@ type StatusReader interface {
 	// Cardinality tells what the series in memory are made of; each list has at
 	// most limit entries, the largest first.
 	Cardinality(limit int) (Cardinality, error)
+	// Churn tells how many series of the newest two-hour windows are new, the
+	// newest window first.
+	Churn(windows, limit int) []Churn
 }
 
 // Runtime is what /status/runtimeinfo and /status/buildinfo show of the node.
@@ -60,6 +63,14 @@ type Cardinality struct {
 	ValuesByLabel    []Count
 	BytesByLabel     []Count
 	SeriesByPair     []Count // name=value
+}
+
+// Churn is a window of time and the series that begin in it.
+type Churn struct {
+	Start, End  int64 // ms
+	Series      int   // that have samples in the window
+	New         int   // of these, in the window before they have none
+	NewByMetric []Count
 }
 
 // Count is a name with a number.

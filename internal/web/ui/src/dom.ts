@@ -57,3 +57,13 @@ export function bytes(n: number): string {
 export function message(kind: "error" | "warn" | "info", text: string): HTMLElement {
   return el("p", { className: "msg " + kind, textContent: text });
 }
+
+/** percent writes a part of 1. */
+export function percent(part: number): string {
+  return `${(100 * part).toFixed(1)} %`;
+}
+
+/** time writes seconds since 1970 as a local time. */
+export function time(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleString();
+}

@@ -1,25 +1,46 @@
 import { get, post } from "./api";
-import { el, message, table } from "./dom";
+import { el, message, table, time } from "./dom";
 
-interface ActiveQuery {
+interface Query {
   id: number;
   query: string;
   start: number;
   end: number;
   step: number;
+}
+
+interface ActiveQuery extends Query {
   running_seconds: number;
 }
 
-/** time writes seconds since 1970 as a local time. */
-function time(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleString();
+interface SlowQuery extends Query {
+  began: number;
+  took_seconds: number;
+  evaluation: string;
+  series: number;
+  error?: string;
 }
 
-/** queriesPage lists what runs on the node, and goes on asking. */
+/** of says what range of time a query is about. */
+function of(q: Query): string {
+  return q.step ? `${time(q.start)} to ${time(q.end)}, step ${q.step} s` : time(q.start);
+}
+
+/** again is a link that puts a query into the console. */
+function again(q: Query): HTMLElement {
+  const range: Record<string, string> = q.step ? { view: "graph" } : { view: "table" };
+  return el("a", { href: "#query?" + new URLSearchParams({ expr: q.query, ...range }), textContent: q.query });
+}
+
+/** queriesPage lists what runs on the node and what was slow, and goes on asking. */
 export function queriesPage(main: HTMLElement): () => void {
   const note = el("div");
-  const out = el("div", { id: "queries" });
-  main.append(el("p", { className: "muted", textContent: "PromQL queries that run on this node now, the oldest first." }), note, out);
+  const active = el("div", { id: "queries" });
+  const slow = el("div", { id: "slow" });
+  main.append(
+    el("section", {}, el("h2", { textContent: "PromQL queries that run on this node now, the oldest first" }), note, active),
+    el("section", {}, el("h2", { textContent: "The slowest of the last hour" }), slow),
+  );
   let on = true;
 
   async function cancel(id: number): Promise<void> {
@@ -32,20 +53,30 @@ export function queriesPage(main: HTMLElement): () => void {
     await refresh();
   }
 
+  function showActive(queries: ActiveQuery[]): void {
+    const rows = queries.map((q) => [
+      q.id,
+      q.query,
+      of(q),
+      `${q.running_seconds.toFixed(1)} s`,
+      el("button", { textContent: "Cancel", onclick: () => void cancel(q.id) }),
+    ]);
+    active.replaceChildren(rows.length ? table(["id", "query", "of", "runs for", ""], rows) : message("info", "none"));
+  }
+
+  function showSlow(queries: SlowQuery[]): void {
+    const rows = queries.map((q) => [`${q.took_seconds.toFixed(3)} s`, again(q), of(q), time(q.began), q.error ?? `${q.series} series`, q.evaluation]);
+    slow.replaceChildren(rows.length ? table(["took", "query", "of", "began", "answer", "evaluation"], rows) : message("info", "none"));
+  }
+
   async function refresh(): Promise<void> {
     try {
-      const { data } = await get<ActiveQuery[]>("status/active_queries");
+      const [running, ended] = await Promise.all([get<ActiveQuery[]>("status/active_queries"), get<SlowQuery[]>("status/slow_queries")]);
       if (!on) return;
-      const rows = data.map((q) => [
-        q.id,
-        q.query,
-        q.step ? `${time(q.start)} to ${time(q.end)}, step ${q.step} s` : time(q.start),
-        `${q.running_seconds.toFixed(1)} s`,
-        el("button", { textContent: "Cancel", onclick: () => void cancel(q.id) }),
-      ]);
-      out.replaceChildren(rows.length ? table(["id", "query", "of", "runs for", ""], rows) : message("info", "none"));
+      showActive(running.data);
+      showSlow(ended.data);
     } catch (e) {
-      if (on) out.replaceChildren(message("error", e instanceof Error ? e.message : String(e)));
+      if (on) active.replaceChildren(message("error", e instanceof Error ? e.message : String(e)));
     }
   }
   void refresh();
