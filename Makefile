@@ -122,6 +122,10 @@ tools: ## build Prometheus and promtool, pinned, as peers for e2e and bench-peer
 	cd test/tools && $(GO) build -o "$(CACHE)/" github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
 	@echo 'export PROMETHEUS_BIN="$(CACHE)/prometheus" PROMTOOL_BIN="$(CACHE)/promtool"'
 
+.PHONY: ui
+ui: ## build the page from internal/web/ui into internal/web/dist, which is committed (npm)
+	cd internal/web/ui && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent build -- --logLevel error
+
 .PHONY: docs
 docs: ## write the pages that follow from the code
 	$(GO) test ./internal/config -run TestReference -update
