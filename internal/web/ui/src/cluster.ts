@@ -64,11 +64,12 @@ function copies(s: Status): HTMLElement {
   const lag = away.length || owed ? "warn" : "info";
   if (!s.majority) return message("error", "This node sees no majority of the members: it takes no writes, and its answers may be incomplete.");
   if (!members.length) return message("info", "There is no ring yet.");
+  const all = Math.min(s.replication_factor, members.length);
   const text = away.length
     ? `Of ${s.replication_factor} copies some are behind: node ${away.map((n) => n.id).join(", ")} is away or catching up.`
     : owed
       ? "All members are here; some are still owed writes."
-      : `All members are here and are owed nothing: every sample has its ${Math.min(s.replication_factor, members.length)} copies, as far as this node knows.`;
+      : `All members are here and are owed nothing: every sample has its ${all === 1 ? "one copy" : all + " copies"}, as far as this node knows.`;
   return message(lag, text);
 }
 

@@ -29,7 +29,7 @@ export function table(head: string[], rows: (string | number | Node)[][]): HTMLT
     body.append(tr);
   }
   const tr = el("tr");
-  for (const h of head) tr.append(el("th", { textContent: h }));
+  head.forEach((h, i) => tr.append(el("th", { textContent: h, className: typeof rows[0]?.[i] === "number" ? "num" : "" })));
   return el("table", {}, el("thead", {}, tr), body);
 }
 
@@ -56,6 +56,11 @@ export function bytes(n: number): string {
 /** message shows a line of text of a kind: error, warn or info. */
 export function message(kind: "error" | "warn" | "info", text: string): HTMLElement {
   return el("p", { className: "msg " + kind, textContent: text });
+}
+
+/** brief cuts a long text; the whole of it is seen when it is pointed at. */
+export function brief(text: string, length = 160): HTMLElement {
+  return el("span", { textContent: text.length > length ? text.slice(0, length) + "…" : text, title: text });
 }
 
 /** percent writes a part of 1. */

@@ -1,5 +1,5 @@
 import { get, post } from "./api";
-import { el, message, table, time } from "./dom";
+import { brief, el, message, table, time } from "./dom";
 
 interface Query {
   id: number;
@@ -29,7 +29,7 @@ function of(q: Query): string {
 /** again is a link that puts a query into the console. */
 function again(q: Query): HTMLElement {
   const range: Record<string, string> = q.step ? { view: "graph" } : { view: "table" };
-  return el("a", { href: "#query?" + new URLSearchParams({ expr: q.query, ...range }), textContent: q.query });
+  return el("a", { href: "#query?" + new URLSearchParams({ expr: q.query, ...range }) }, brief(q.query));
 }
 
 /** queriesPage lists what runs on the node and what was slow, and goes on asking. */
@@ -56,7 +56,7 @@ export function queriesPage(main: HTMLElement): () => void {
   function showActive(queries: ActiveQuery[]): void {
     const rows = queries.map((q) => [
       q.id,
-      q.query,
+      brief(q.query),
       of(q),
       `${q.running_seconds.toFixed(1)} s`,
       el("button", { textContent: "Cancel", onclick: () => void cancel(q.id) }),
