@@ -65,8 +65,8 @@ export function queriesPage(main: HTMLElement): () => void {
   }
 
   function showSlow(queries: SlowQuery[]): void {
-    const rows = queries.map((q) => [`${q.took_seconds.toFixed(3)} s`, again(q), of(q), time(q.began), q.error ?? `${q.series} series`, q.evaluation]);
-    slow.replaceChildren(rows.length ? table(["took", "query", "of", "began", "answer", "evaluation"], rows) : message("info", "none"));
+    const rows = queries.map((q) => [Number(q.took_seconds.toFixed(4)), again(q), of(q), time(q.began), q.error ?? `${q.series} series`, q.evaluation]);
+    slow.replaceChildren(rows.length ? table(["took, s", "query", "of", "began", "answer", "evaluation"], rows) : message("info", "none"));
   }
 
   async function refresh(): Promise<void> {
