@@ -55,10 +55,10 @@ func (e *Engine) RunFragment(ctx context.Context, s Store, f Fragment) (*partial
 	defer e.fragments.Delete(slot)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	id := e.active.start(ActiveQuery{
+	about := e.active.start(ActiveQuery{
 		Query: f.Query, Start: time.UnixMilli(f.Start), End: time.UnixMilli(f.End), Step: time.Duration(f.Step) * time.Millisecond,
 	}, cancel)
-	defer e.active.finish(id)
+	defer e.active.finish(about.ID)
 	if f.NoCache {
 		ctx = store.WithoutCache(ctx)
 	}
