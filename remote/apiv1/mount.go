@@ -85,7 +85,10 @@ func New(d Deps, o Options) (*API, error) {
 		return nil, fmt.Errorf("compile the CORS origin: %w", err)
 	}
 	r := route.New()
-	newV1(d, o, cors, externalURL(o.ExternalURL, o.ListenAddress)).Register(r)
+	v1API := newV1(d, o, cors, externalURL(o.ExternalURL, o.ListenAddress))
+	v1API.ClearCodecs()
+	v1API.InstallCodec(resultCodec{})
+	v1API.Register(r)
 	mounted := http.StripPrefix("/api/v1", r)
 	own, v1 := map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status), "/api/v1/status/churn": churnHandler(d.Status), "/api/v1/query_exemplars": marked(mounted)}, mounted
 	if d.Queries != nil {
