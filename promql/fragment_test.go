@@ -30,6 +30,10 @@ var _ promql.PartialRunner = spread{}
 
 func (s spread) RunPartial(ctx context.Context, f promql.Fragment, p plan.Part) (*partial.Result, promql.Warnings, error) {
 	s.runs.Add(1)
+	f, err := promql.DecodeFragment(f.Append(nil))
+	if err != nil {
+		return nil, nil, err
+	}
 	var all *partial.Result
 	var warnings promql.Warnings
 	for node := range uint64(3) {

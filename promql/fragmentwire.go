@@ -21,6 +21,7 @@ const (
 	flagStartTimestamps = 1 << iota
 	flagDelayedNameRemoval
 	flagNoCache
+	flagPlain
 )
 
 // What an answer holds.
@@ -51,6 +52,9 @@ func (f *Fragment) Append(dst []byte) []byte {
 	if f.NoCache {
 		flags |= flagNoCache
 	}
+	if f.Plain {
+		flags |= flagPlain
+	}
 	start := len(dst)
 	dst = append(wire.BeginFrame(dst), fragmentVersion, flags)
 	for _, v := range []int64{f.Start, f.End, f.Step, f.LookbackMs, f.SubqueryStepMs, f.MaxSamples} {
@@ -74,11 +78,11 @@ func DecodeFragment(data []byte) (Fragment, error) {
 		return f, fmt.Errorf("%w: version %d", ErrFragmentForm, v)
 	}
 	flags := d.Byte()
-	if flags > flagStartTimestamps|flagDelayedNameRemoval|flagNoCache {
+	if flags > flagStartTimestamps|flagDelayedNameRemoval|flagNoCache|flagPlain {
 		return f, fmt.Errorf("%w: flags %d", ErrFragmentForm, flags)
 	}
 	f.UseStartTimestamps, f.DelayedNameRemoval = flags&flagStartTimestamps != 0, flags&flagDelayedNameRemoval != 0
-	f.NoCache = flags&flagNoCache != 0
+	f.NoCache, f.Plain = flags&flagNoCache != 0, flags&flagPlain != 0
 	for _, v := range []*int64{&f.Start, &f.End, &f.Step, &f.LookbackMs, &f.SubqueryStepMs, &f.MaxSamples} {
 		*v = d.Varint()
 	}

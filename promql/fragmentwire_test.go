@@ -59,7 +59,7 @@ func TestFragmentRoundTrip(t *testing.T) {
 			Start: ms.Draw(t, "start"), End: ms.Draw(t, "end"), Step: ms.Draw(t, "step"), MaxSamples: ms.Draw(t, "samples"),
 			Options: partial.Options{
 				LookbackMs: ms.Draw(t, "lookback"), SubqueryStepMs: ms.Draw(t, "subquery"),
-				UseStartTimestamps: rapid.Bool().Draw(t, "st"), DelayedNameRemoval: rapid.Bool().Draw(t, "names"),
+				UseStartTimestamps: rapid.Bool().Draw(t, "st"), DelayedNameRemoval: rapid.Bool().Draw(t, "names"), Plain: rapid.Bool().Draw(t, "plain"),
 			},
 		}
 		if got, err := promql.DecodeFragment(f.Append(nil)); err != nil || got != f {
