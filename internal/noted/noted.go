@@ -1,5 +1,5 @@
-// Package noted carries the warnings of reads past interfaces that have no place
-// for them, in the context of a request.
+// Package noted carries the warnings and the error of reads past interfaces that
+// have no place for them, in the context of a request (docs/decisions/0006).
 package noted
 
 import (
@@ -13,6 +13,7 @@ import (
 type Warnings struct {
 	mu    sync.Mutex
 	texts []string // guarded by mu; each once
+	err   error    // guarded by mu; the last
 }
 
 type key struct{}
@@ -36,6 +37,25 @@ func Add(ctx context.Context, texts []string) {
 			w.texts = append(w.texts, text)
 		}
 	}
+}
+
+// Fail notes the error of a read under the context, if somebody wants it and
+// there is one.
+func Fail(ctx context.Context, err error) {
+	w, _ := ctx.Value(key{}).(*Warnings)
+	if w == nil || err == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
+}
+
+// Err returns the last error that was noted.
+func (w *Warnings) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // Texts returns what was noted so far.

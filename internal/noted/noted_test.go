@@ -2,6 +2,8 @@ package noted
 
 import (
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 )
@@ -14,5 +16,14 @@ func TestNoted(t *testing.T) {
 	Add(ctx, []string{"b"})
 	if got := w.Texts(); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%q", got)
+	}
+	Fail(context.Background(), io.EOF)
+	Fail(ctx, nil)
+	if err := w.Err(); err != nil {
+		t.Error(err)
+	}
+	Fail(ctx, io.EOF)
+	if err := w.Err(); !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 }

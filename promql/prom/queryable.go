@@ -72,6 +72,7 @@ func (q *labelQuerier) open(ctx context.Context, hints *storage.SelectHints, ms 
 	}
 	set, err := q.store.Select(ctx, mint, maxt, ms...)
 	if err != nil {
+		noted.Fail(ctx, err)
 		return nil, fmt.Errorf("select series: %w", err)
 	}
 	q.mu.Lock()

@@ -54,7 +54,11 @@ func (s *seriesSet) At() storage.Series {
 	return &series{series: s.set.At(), mint: s.mint, maxt: s.maxt, dropST: s.dropST}
 }
 
-func (s *seriesSet) Err() error { return s.set.Err() }
+func (s *seriesSet) Err() error {
+	err := s.set.Err()
+	noted.Fail(s.ctx, err) // not all that read us keep what it wraps
+	return err
+}
 
 func (s *seriesSet) Warnings() annotations.Annotations {
 	s.warn()

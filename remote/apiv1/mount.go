@@ -90,7 +90,12 @@ func New(d Deps, o Options) (*API, error) {
 	v1API.InstallCodec(resultCodec{})
 	v1API.Register(r)
 	mounted := http.StripPrefix("/api/v1", r)
-	own, v1 := map[string]http.Handler{"/api/v1/status/config": configHandler(d.Status), "/api/v1/status/churn": churnHandler(d.Status), "/api/v1/query_exemplars": marked(mounted)}, mounted
+	own, v1 := map[string]http.Handler{
+		"/api/v1/status/config":   configHandler(d.Status),
+		"/api/v1/status/churn":    churnHandler(d.Status),
+		"/api/v1/query_exemplars": marked(mounted),
+		"/api/v1/read":            remoteRead(o.Unavailable, mounted),
+	}, mounted
 	if d.Queries != nil {
 		own["/api/v1/status/active_queries"] = activeQueriesHandler(d.Queries)
 		own["/api/v1/status/slow_queries"] = slowQueriesHandler(d.Queries)
