@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -192,7 +193,9 @@ func (n *Node) health() server.Health {
 	h.Ready = why == ""
 	if !h.Ready {
 		h.Status = server.Unhealthy
-		h.Reasons = append(h.Reasons, why)
+		if !slices.Contains(h.Reasons, why) { // what the parts say may be why
+			h.Reasons = append(h.Reasons, why)
+		}
 	}
 	return h
 }
