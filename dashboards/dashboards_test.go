@@ -31,12 +31,12 @@ type panel struct {
 }
 
 // variables are what Grafana puts in before it asks.
-var variables = strings.NewReplacer("$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$instance", ".*")
+var variables = strings.NewReplacer("$__rate_interval", "1m", "$__interval", "1m", "$__range", "1h", "$instance", ".*", "$room", ".*")
 
 func load(t *testing.T) map[string]dashboard {
 	t.Helper()
 	names, err := fs.Glob(Files, "grafana/*.json")
-	if err != nil || len(names) < 4 {
+	if err != nil || len(names) < 6 {
 		t.Fatalf("dashboards: %v, %v", names, err)
 	}
 	all := map[string]dashboard{}
@@ -95,34 +95,38 @@ func queries(t *testing.T) map[string]string {
 			}
 		}
 	}
-	for _, a := range alerts(t) {
+	for _, a := range rules(t, "count-alerts") {
 		all[a.Expr] = "alert " + a.Alert
+	}
+	for _, r := range rules(t, "count-recording") {
+		all[r.Expr] = "rule " + r.Record
 	}
 	return all
 }
 
-type alert struct {
-	Alert, Expr string
-	Labels      map[string]string
-	Annotations map[string]string
+// rule is an alert or, with Record set, a recording rule.
+type rule struct {
+	Alert, Record, Expr string
+	Labels              map[string]string
+	Annotations         map[string]string
 }
 
-func alerts(t *testing.T) []alert {
+func rules(t *testing.T, file string) []rule {
 	t.Helper()
-	text, err := Files.ReadFile("rules/count-alerts.yaml")
+	text, err := Files.ReadFile("rules/" + file + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file struct{ Groups []struct{ Rules []alert } }
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	var groups struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal(text, &groups); err != nil {
 		t.Fatal(err)
 	}
-	var all []alert
-	for _, g := range file.Groups {
+	var all []rule
+	for _, g := range groups.Groups {
 		all = append(all, g.Rules...)
 	}
-	if len(all) < 10 {
-		t.Fatalf("only %d alerts", len(all))
+	if len(all) < 5 {
+		t.Fatalf("%s: only %d rules", file, len(all))
 	}
 	return all
 }
@@ -136,7 +140,7 @@ func TestAlerts(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
 		anchors[strings.ToLower(strings.ReplaceAll(regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(m[1], ""), " ", "-"))] = true
 	}
-	for _, a := range alerts(t) {
+	for _, a := range rules(t, "count-alerts") {
 		if a.Alert == "" || a.Labels["severity"] == "" || a.Annotations["summary"] == "" {
 			t.Errorf("alert %q needs a severity and a summary", a.Alert)
 		}
@@ -156,8 +160,19 @@ func TestQueriesParse(t *testing.T) {
 	}
 }
 
-// notOurs are metrics of others: Prometheus's own and the client library's.
-var notOurs = regexp.MustCompile(`^(up|process_.*|go_.*)$`)
+// TestRecordingRules: the names are LEVEL:METRIC:OPERATIONS, as usual.
+func TestRecordingRules(t *testing.T) {
+	name := regexp.MustCompile(`^[a-z_]+:count_[a-z_]+:[a-z0-9_]+$`)
+	for _, r := range rules(t, "count-recording") {
+		if !name.MatchString(r.Record) || r.Expr == "" {
+			t.Errorf("rule %q: %q", r.Record, r.Expr)
+		}
+	}
+}
+
+// notOurs are metrics of others: Prometheus's own, the client library's and
+// node_exporter's. test/e2e finds out whether they are there.
+var notOurs = regexp.MustCompile(`^(up|process_.*|go_.*|node_.*)$`)
 
 // Every metric that a query names must stand in the code: a misspelt one draws
 // an empty panel for ever. That a running node shows them is test/e2e's part.
@@ -171,10 +186,10 @@ func TestMetricsExist(t *testing.T) {
 		}
 		for _, ms := range parser.ExtractSelectors(expr) {
 			for _, m := range ms {
-				if m.Name != labels.MetricName || notOurs.MatchString(m.Value) {
+				if m.Name != labels.MetricName || m.Type != labels.MatchEqual || notOurs.MatchString(m.Value) {
 					continue
 				}
-				if name := strings.TrimSuffix(m.Value, "_bucket"); !declared.has(name) {
+				if name := regexp.MustCompile(`_(bucket|count)$`).ReplaceAllString(m.Value, ""); !declared.has(name) && !declared.has(m.Value) {
 					t.Errorf("%s: no metric %s", at, name)
 				}
 			}
@@ -201,7 +216,7 @@ func (w words) has(metric string) bool {
 
 func sources(t *testing.T) words {
 	t.Helper()
-	quoted := regexp.MustCompile(`"([a-z][a-z0-9_]+)"`)
+	quoted := regexp.MustCompile(`"([a-z][a-z0-9_.]+)"`)
 	names := words{}
 	root := os.DirFS("..")
 	err := fs.WalkDir(root, ".", func(file string, d fs.DirEntry, err error) error {

@@ -67,7 +67,7 @@ stop_all() {
 	trap - EXIT INT TERM
 	echo
 	echo "stopping"
-	end prometheus # first, so that what it still has to send is taken
+	end prometheus load # first, so that what it still has to send is taken
 	end node-1 node-2 node-3
 	rm -f "$root/demo.pid"
 }
@@ -84,6 +84,7 @@ run() {
 	trap 'exit 0' INT TERM
 	for id in 1 2 3; do start_node $id; done
 	for id in 1 2 3; do wait_ready $id; done
+	start load "$bin" demo --server http://127.0.0.1:8081
 	if [ -n "${PROMETHEUS_BIN:-}" ]; then
 		start_prometheus
 		echo "Prometheus   http://127.0.0.1:9090 writes to http://127.0.0.1:8081/api/v1/write"
