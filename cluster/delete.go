@@ -125,7 +125,7 @@ func (c *Cluster) askMembers(ctx context.Context, topo *topology, do func(contex
 // sendDelete has a member store a tombstone.
 func (c *Cluster) sendDelete(ctx context.Context, id ring.NodeID, t model.Tombstone) error {
 	if id == c.opts.Node {
-		return c.storeDelete(ctx, t)
+		return c.storeDeletes(ctx, t)
 	}
 	p := c.peer(id)
 	if p == nil {
@@ -135,10 +135,14 @@ func (c *Cluster) sendDelete(ctx context.Context, id ring.NodeID, t model.Tombst
 	return err
 }
 
-func (c *Cluster) storeDelete(ctx context.Context, t model.Tombstone) error {
-	c.clock.Observe(t.Version)
-	err := c.local.Delete(ctx, t)
-	c.windows.touch(windowOf(t.MinT), windowOf(t.MaxT))
+func (c *Cluster) storeDeletes(ctx context.Context, ts ...model.Tombstone) error {
+	for i := range ts {
+		c.clock.Observe(ts[i].Version)
+	}
+	err := c.local.Delete(ctx, ts...)
+	for i := range ts {
+		c.windows.touch(windowOf(ts[i].MinT), windowOf(ts[i].MaxT))
+	}
 	return err
 }
 
@@ -147,12 +151,7 @@ func (c *Cluster) serveDelete(ctx context.Context, d *wire.Decoder) error {
 	if d.Err() != nil {
 		return d.Err()
 	}
-	for _, t := range all {
-		if err := c.storeDelete(ctx, t); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.storeDeletes(ctx, all...)
 }
 
 // keepDelete notes durably, here or at another holder, that a node is owed a

@@ -26,8 +26,9 @@ type Storage interface {
 	// one that is not above the highest version seen of one of its series is
 	// answered stale and not stored (V2). The batch belongs to the caller again.
 	Begin(ctx context.Context, b *model.Batch, fresh bool) (reply transport.AppendReply, wait func() error, err error)
-	// Delete stores a tombstone with its version (V3).
-	Delete(ctx context.Context, t model.Tombstone) error
+	// Delete stores tombstones with their versions (V3), those that are there
+	// already for nothing.
+	Delete(ctx context.Context, ts ...model.Tombstone) error
 	// RaiseVersions makes every series count as having seen the version (V2).
 	RaiseVersions(v model.Version)
 }

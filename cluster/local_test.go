@@ -102,11 +102,15 @@ func (l *memLocal) store(b *model.Batch, fresh bool) (transport.AppendReply, err
 
 func noHistograms(_, _ *model.HistogramPoint) int { return 0 }
 
-func (l *memLocal) Delete(_ context.Context, t model.Tombstone) error {
+func (l *memLocal) Delete(_ context.Context, ts ...model.Tombstone) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tombstones = append(l.tombstones, t)
-	l.floor = max(l.floor, t.Version)
+	for _, t := range ts {
+		if !slices.ContainsFunc(l.tombstones, func(o model.Tombstone) bool { return o.Equal(&t) }) {
+			l.tombstones = append(l.tombstones, t)
+		}
+		l.floor = max(l.floor, t.Version)
+	}
 	return nil
 }
 

@@ -202,12 +202,10 @@ func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err
 }
 
 func (c *Cluster) takeDeletes(s *Set) error {
-	for _, t := range s.tombstones {
-		if err := c.storeDelete(c.ctx, t); err != nil {
-			return err
-		}
+	if len(s.tombstones) == 0 {
+		return nil
 	}
-	return nil
+	return c.storeDeletes(c.ctx, s.tombstones...)
 }
 
 func (c *Cluster) takeMetadata(others []ring.NodeID) error {

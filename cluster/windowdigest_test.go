@@ -84,7 +84,7 @@ func TestWindowDigestsAreThoseOfTheContent(t *testing.T) {
 			switch rng.IntN(5) {
 			case 0:
 				ts := model.Tombstone{Version: n.clock.Now(), MinT: w * windowLength, MaxT: (w+int64(rng.IntN(40)))*windowLength + 5}
-				if err := n.storeDelete(t.Context(), ts); err != nil {
+				if err := n.storeDeletes(t.Context(), ts); err != nil {
 					t.Fatal(err)
 				}
 			default:

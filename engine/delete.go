@@ -11,11 +11,12 @@ import (
 	"github.com/count-db/count/internal/model"
 )
 
-// Delete stores a tombstone: samples of the matched series in its range with a
-// version below its own are gone, whenever they arrive (V3). Without
+// Delete stores tombstones, all or none: samples of the matched series in the
+// range of one with a version below its own are gone, whenever they arrive (V3).
+// One that is there already is not stored again. Without
 // Options.Versions the version is the moment of arrival: what was acknowledged
 // before the call is deleted, what arrives after it returned is not.
-func (db *DB) Delete(ctx context.Context, t model.Tombstone) error {
+func (db *DB) Delete(ctx context.Context, ts ...model.Tombstone) error {
 	if err := db.usable(); err != nil {
 		return err
 	}
@@ -30,30 +31,47 @@ func (db *DB) Delete(ctx context.Context, t model.Tombstone) error {
 			return fmt.Errorf("flush before a delete: %w", err)
 		}
 	}
-	if t.Version == 0 {
-		t.Version = db.clock.Now()
+	ts = slices.Clone(ts)
+	highest := model.Version(0)
+	for i := range ts {
+		if ts[i].Version == 0 {
+			ts[i].Version = db.clock.Now()
+		}
+		highest = max(highest, ts[i].Version)
 	}
-	db.clock.Observe(t.Version)
-	if err := db.addTombstone(t); err != nil {
+	db.clock.Observe(highest)
+	added, err := db.addTombstones(ts)
+	if err != nil {
 		return err
 	}
 	if db.opts.Versions {
-		db.registry.RaiseVersionFloor(t.Version)
+		db.registry.RaiseVersionFloor(highest)
 	}
-	db.counters.deletes.Add(1)
+	db.counters.deletes.Add(uint64(added))
 	return nil
 }
 
-func (db *DB) addTombstone(t model.Tombstone) error {
+// addTombstones makes those durable and visible that are not there yet.
+func (db *DB) addTombstones(ts []model.Tombstone) (added int, err error) {
 	db.install.Lock()
 	defer db.install.Unlock()
 	next := db.views.current.clone()
-	next.tombs = append(slices.Clone(next.tombs), tombstone{Tombstone: t, seq: db.manifest.NewID()})
-	if err := db.installTombstones(next); err != nil {
-		return err
+	all := slices.Clone(next.tombs)
+	for _, t := range ts {
+		all = append(all, tombstone{Tombstone: t, seq: db.manifest.NewID()})
 	}
-	db.mutations.between(t.MinT, t.MaxT)
-	return nil
+	all = distinct(all)
+	if added = len(all) - len(next.tombs); added == 0 {
+		return 0, nil
+	}
+	next.tombs = all
+	if err := db.installTombstones(next); err != nil {
+		return 0, err
+	}
+	for i := range ts {
+		db.mutations.between(ts[i].MinT, ts[i].MaxT)
+	}
+	return added, nil
 }
 
 // installTombstones makes the tombstones of next durable and then visible; the

@@ -138,7 +138,7 @@ func TestTombstonesFile(t *testing.T) {
 	if !out[0].Matches(yes) || out[0].Matches(no) {
 		t.Fatal("matchers read back match something else")
 	}
-	if spans := spansOf(nil, out, yes, 13, 20); len(spans) != 0 {
+	if spans := (&view{tombs: out}).spansOf(nil, yes, 13, 20); len(spans) != 0 {
 		t.Fatalf("spans beyond the tombstone's range: %v", spans)
 	}
 }

@@ -151,7 +151,7 @@ func (r *rewriter) setDamagedAside() error {
 // writeMerged writes the gathered chunks of a series, merged and without what
 // is deleted.
 func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, window, mint, maxt int64) error {
-	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, ls, mint, maxt)
+	r.sc.spans = r.view.spansOf(r.sc.spans, ls, mint, maxt)
 	if err := r.readTolerant(r.sc.runs, mint, maxt); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (r *rewriter) copySeries(w *file.Writer, cp *file.Copier, ref model.Ref, at
 		return err
 	}
 	w.Begin(ref)
-	r.sc.spans = spansOf(r.sc.spans, r.view.tombs, r.db.registry.Labels(ref), -maxTime-1, maxTime)
+	r.sc.spans = r.view.spansOf(r.sc.spans, r.db.registry.Labels(ref), -maxTime-1, maxTime)
 	runs := r.sc.runs
 	slices.SortStableFunc(runs, func(a, b fileRun) int { return cmp.Compare(a.chunk.Window, b.chunk.Window) })
 	for len(runs) > 0 {

@@ -201,7 +201,7 @@ func (s *Selection) Read(i int, mint, maxt int64, dst *model.Columns) error {
 		s.scratch.Put(sc)
 	}()
 	if len(s.view.tombs) > 0 {
-		sc.spans = spansOf(sc.spans, s.view.tombs, s.Labels(i), mint, maxt)
+		sc.spans = s.view.spansOf(sc.spans, s.Labels(i), mint, maxt)
 	}
 	if len(s.view.sheds) > 0 {
 		sc.sheds = shedsOf(sc.sheds, s.view.sheds, s.ID(i).Token())

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -28,13 +30,42 @@ type span struct {
 	seq        uint64
 }
 
-// spansOf appends the spans of the tombstones that match a series and overlap
-// [mint, maxt].
-func spansOf(dst []span, tombs []tombstone, ls labels.Labels, mint, maxt int64) []span {
+// tombIndex finds the tombstones that may match a series: there are thousands
+// where series are deleted one by one.
+type tombIndex struct {
+	once  sync.Once
+	named map[string][]*tombstone // by the metric name that they ask for
+	rest  []*tombstone
+}
+
+func (x *tombIndex) build(tombs []tombstone) {
+	x.named = make(map[string][]*tombstone, len(tombs))
 	for i := range tombs {
 		t := &tombs[i]
-		if t.MinT <= maxt && t.MaxT >= mint && t.Matches(ls) {
-			dst = append(dst, span{t.MinT, t.MaxT, t.Version, t.seq})
+		at := slices.IndexFunc(t.Matchers, func(m *labels.Matcher) bool {
+			return m.Type == labels.MatchEqual && m.Name == labels.MetricName
+		})
+		if at < 0 {
+			x.rest = append(x.rest, t)
+			continue
+		}
+		name := t.Matchers[at].Value
+		x.named[name] = append(x.named[name], t)
+	}
+}
+
+// spansOf appends the spans of the tombstones that match a series and overlap
+// [mint, maxt].
+func (v *view) spansOf(dst []span, ls labels.Labels, mint, maxt int64) []span {
+	if len(v.tombs) == 0 {
+		return dst
+	}
+	v.byName.once.Do(func() { v.byName.build(v.tombs) })
+	for _, tombs := range [][]*tombstone{v.byName.named[ls.Get(labels.MetricName)], v.byName.rest} {
+		for _, t := range tombs {
+			if t.MinT <= maxt && t.MaxT >= mint && t.Matches(ls) {
+				dst = append(dst, span{t.MinT, t.MaxT, t.Version, t.seq})
+			}
 		}
 	}
 	return dst
@@ -53,7 +84,22 @@ func readTombstones(fsys vfs.FS, dir string) ([]tombstone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", tombstonesFile.name, err)
 	}
-	return tombs, nil
+	return distinct(tombs), nil
+}
+
+// distinct leaves the first one of equal tombstones, which earlier builds stored
+// again and again.
+func distinct(tombs []tombstone) []tombstone {
+	known := make(map[model.Version][]*model.Tombstone, len(tombs))
+	out := make([]tombstone, 0, len(tombs))
+	for i := range tombs {
+		t := &tombs[i].Tombstone
+		if !slices.ContainsFunc(known[t.Version], t.Equal) {
+			known[t.Version] = append(known[t.Version], t)
+			out = append(out, tombs[i])
+		}
+	}
+	return out
 }
 
 func encodeTombstones(tombs []tombstone) []byte {

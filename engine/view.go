@@ -14,6 +14,7 @@ type view struct {
 	frozen *epochBuffer // nil when no flush is under way
 	active *epochBuffer
 	tombs  []tombstone
+	byName tombIndex // of tombs
 	sheds  []shed
 
 	refs int // readers, and one for being the current view; guarded by viewHolder.mu

@@ -37,8 +37,8 @@ func (l clusterLocal) Begin(ctx context.Context, b *model.Batch, fresh bool) (tr
 }
 
 // Delete implements cluster.Local.
-func (l clusterLocal) Delete(ctx context.Context, t model.Tombstone) error {
-	return l.db.Delete(ctx, t)
+func (l clusterLocal) Delete(ctx context.Context, ts ...model.Tombstone) error {
+	return l.db.Delete(ctx, ts...)
 }
 
 // RaiseVersions implements cluster.Local.
