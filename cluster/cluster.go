@@ -112,7 +112,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	}
 	c.stats = newStats(o.Metrics, c)
 	c.view = membership.NewView(c.selfInfo(), o.FailureTimeout, time.Now())
-	c.server = transport.NewServer(c, (*handler)(c), c.takeGossip)
+	c.server = transport.NewServer(c, (*handler)(c), o.RequestIDs, c.takeGossip)
 	if !o.NoGossip {
 		c.gossip = newGossip(c)
 	}

@@ -24,7 +24,7 @@ func (c *Cluster) Hello() transport.Hello {
 	h := transport.Hello{
 		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts,
 		Address: c.opts.Address, Zone: c.opts.Zone, RF: c.opts.RF, Version: c.opts.Version, DataSize: c.opts.DataSize(),
-		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), Secret: c.opts.Secret, Seen: map[ring.NodeID]membership.Sighting{},
+		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), RequestIDs: true, Secret: c.opts.Secret, Seen: map[ring.NodeID]membership.Sighting{},
 	}
 	for id, s := range c.state.Seen {
 		h.Seen[id] = s
@@ -210,7 +210,7 @@ func (c *Cluster) newPeer(id ring.NodeID) *transport.Peer {
 			n, _ := c.view.Get(id, time.Now())
 			return n.Address
 		},
-		Dial: c.opts.Dial, Greeter: c, Labels: c.local.Labels,
+		Dial: c.opts.Dial, Greeter: c, Labels: c.local.Labels, RequestIDs: c.opts.RequestIDs,
 		Met: func(h transport.Hello) error {
 			if h.Node != id {
 				return fmt.Errorf("node %d answers at the address of node %d", h.Node, id)

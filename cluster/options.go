@@ -67,6 +67,11 @@ type Options struct {
 	Dial transport.DialFunc
 	// Logger takes key/value lines. Default: none.
 	Logger log.Logger
+	// RequestIDs is how contexts carry the correlation ids of clients' requests,
+	// which go with them to other nodes. Default: they do not.
+	RequestIDs transport.RequestIDs
+	// LogCalls logs what other nodes ask on behalf of a client, at level debug.
+	LogCalls bool
 	// Metrics registers this part's metrics. Default: none.
 	Metrics prometheus.Registerer
 	// DataSize returns the bytes on disk, for the status. Default: unknown.

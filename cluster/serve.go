@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/cluster/ring"
@@ -38,6 +39,20 @@ const (
 	opFragment      transport.Op = 20 // compute a part of a query over the node's own copy
 )
 
+// opNames name the operations in the log.
+var opNames = [...]string{
+	opRing: "ring", opSelect: "select", opLabelNames: "label names", opLabelValues: "label values", opExemplars: "exemplars", opMetadata: "metadata",
+	opDelete: "delete", opClock: "clock", opOwe: "owe", opDigests: "digests", opAgree: "agree", opWish: "wish", opReport: "report", opTakeRing: "take ring",
+	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment",
+}
+
+func opName(op transport.Op) string {
+	if int(op) < len(opNames) && opNames[op] != "" {
+		return opNames[op]
+	}
+	return fmt.Sprintf("operation %d", op)
+}
+
 // handler answers the other nodes.
 type handler Cluster
 
@@ -57,10 +72,10 @@ func (h *handler) Append(ctx context.Context, r *transport.Request) func() (tran
 	for _, b := range r.Sections {
 		parts = append(parts, c.beginStoring(ctx, b, false))
 	}
-	return func() (transport.AppendReply, error) {
+	began := time.Now()
+	return func() (reply transport.AppendReply, err error) {
 		defer c.gate.RUnlock()
-		var reply transport.AppendReply
-		var err error
+		defer func() { c.logCall(ctx, "append", r.From, began, err) }()
 		for i := range parts {
 			err = errors.Join(err, parts[i].wait())
 			reply.Stale = reply.Stale || parts[i].reply.Stale
@@ -193,6 +208,38 @@ func (c *Cluster) noteTouched(b *model.Batch) {
 // Call answers another node's question.
 func (h *handler) Call(ctx context.Context, from ring.NodeID, op transport.Op, payload []byte, w *transport.Answer) error {
 	c := (*Cluster)(h)
+	began := time.Now()
+	err := c.answer(ctx, from, op, payload, w)
+	c.logCall(ctx, opName(op), from, began, err)
+	return err
+}
+
+// requestID returns the correlation id of the client's request, "" without one.
+func (c *Cluster) requestID(ctx context.Context) string {
+	if c.opts.RequestIDs.Of == nil {
+		return ""
+	}
+	return c.opts.RequestIDs.Of(ctx)
+}
+
+// logCall notes what another node asked for on behalf of a client.
+func (c *Cluster) logCall(ctx context.Context, what string, from ring.NodeID, began time.Time, err error) {
+	id := ""
+	if c.opts.LogCalls {
+		id = c.requestID(ctx)
+	}
+	if id == "" {
+		return
+	}
+	line := []any{"msg", "asked by another node", "operation", what, "from", from, "seconds", time.Since(began).Seconds(), "request_id", id}
+	if err != nil {
+		line = append(line, "err", err)
+	}
+	// A log line that cannot be written has nowhere to be reported.
+	_ = level.Debug(c.opts.Logger).Log(line...)
+}
+
+func (c *Cluster) answer(ctx context.Context, from ring.NodeID, op transport.Op, payload []byte, w *transport.Answer) error {
 	d := wire.NewDecoder(payload)
 	switch op {
 	case opAgree:

@@ -238,7 +238,7 @@ func (w *write) send(ctx context.Context, id ring.NodeID, role quorum.Role) {
 		w.fail(id, role, whyUnreachable(p))
 		return
 	}
-	a := &transport.Append{Fresh: true, Ring: w.t.ring.Number()}
+	a := &transport.Append{Fresh: true, Ring: w.t.ring.Number(), RequestID: w.c.requestID(ctx)}
 	if deadline, ok := ctx.Deadline(); ok {
 		a.Timeout = max(time.Until(deadline), time.Millisecond)
 	}

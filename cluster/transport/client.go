@@ -26,6 +26,8 @@ type Append struct {
 	Ring uint64
 	// Timeout is how long the answer is of use; 0 = no bound.
 	Timeout time.Duration
+	// RequestID is the correlation id of the client's request, "" = none.
+	RequestID string
 	// Sections are the samples, all of one request.
 	Sections []Section
 }
@@ -55,6 +57,7 @@ type AppendReply struct {
 type client struct {
 	*link
 	labels    func(model.Ref) labels.Labels
+	ids       RequestIDs       // none for a peer that takes no ids
 	announced refSet           // guarded by link.mu
 	pending   map[uint32]*call // guarded by link.mu
 	next      uint32           // guarded by link.mu
@@ -69,8 +72,8 @@ type call struct {
 	stream *Stream
 }
 
-func newClient(nc net.Conn, in *bufio.Reader, ls func(model.Ref) labels.Labels) *client {
-	return &client{link: newLink(nc, in), labels: ls, pending: map[uint32]*call{}, began: time.Now()}
+func newClient(nc net.Conn, in *bufio.Reader, ls func(model.Ref) labels.Labels, ids RequestIDs) *client {
+	return &client{link: newLink(nc, in), labels: ls, ids: ids, pending: map[uint32]*call{}, began: time.Now()}
 }
 
 // run reads answers until the connection ends, then fails what is unanswered.
@@ -187,7 +190,7 @@ func (c *client) append(a *Append, done func(AppendReply, error)) error {
 	}}
 	var fresh []uint32
 	_, err := c.add(o, kindAppend, false, func(dst []byte) []byte {
-		dst, fresh = appendSamples(dst, a, &c.announced, c.labels)
+		dst, fresh = appendSamples(dst, a, c.ids.Of != nil, &c.announced, c.labels)
 		return dst
 	})
 	if err != nil && len(fresh) > 0 {
@@ -208,14 +211,18 @@ func (c *client) forget() {
 	c.announced = refSet{}
 }
 
-// appendSamples writes the payload of an append frame; it returns the series
-// that were defined in it.
-func appendSamples(dst []byte, a *Append, known *refSet, ls func(model.Ref) labels.Labels) ([]byte, []uint32) {
+// appendSamples writes the payload of an append frame, with its id if the peer
+// takes ids; it returns the series that were defined in it.
+func appendSamples(dst []byte, a *Append, ids bool, known *refSet, ls func(model.Ref) labels.Labels) ([]byte, []uint32) {
 	flags := byte(0)
 	if a.Fresh {
-		flags = 1
+		flags = appendFresh
 	}
-	dst = append(dst, flags)
+	if ids = ids && a.RequestID != "" && len(a.RequestID) <= maxRequestID; ids {
+		dst = appendRequestID(append(dst, flags|appendIdentified), a.RequestID)
+	} else {
+		dst = append(dst, flags)
+	}
 	dst = wire.AppendUvarint(dst, a.Ring)
 	dst = wire.AppendUvarint(dst, uint64(max(a.Timeout.Milliseconds(), 0)))
 	var fresh []uint32
@@ -266,7 +273,7 @@ func (c *client) call(ctx context.Context, op Op, payload []byte) ([]byte, error
 	o := &call{done: func(payload []byte, err error) {
 		got <- answer{append([]byte(nil), payload...), err}
 	}}
-	id, err := c.add(o, kindCall, false, callFrame(ctx, op, payload))
+	id, err := c.add(o, kindCall, false, c.callFrame(ctx, op, payload))
 	if err != nil {
 		return nil, err
 	}
@@ -279,15 +286,20 @@ func (c *client) call(ctx context.Context, op Op, payload []byte) ([]byte, error
 	}
 }
 
-// callFrame writes the head of a call: the operation and how many milliseconds
-// the caller will wait (0 = no bound).
-func callFrame(ctx context.Context, op Op, payload []byte) func(dst []byte) []byte {
+// callFrame writes the head of a call: the operation, the correlation id if there
+// is one, and how many milliseconds the caller will wait (0 = no bound).
+func (c *client) callFrame(ctx context.Context, op Op, payload []byte) func(dst []byte) []byte {
+	requestID := c.ids.of(ctx)
 	wait := uint64(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = uint64(max(time.Until(deadline).Milliseconds(), 1))
 	}
 	return func(dst []byte) []byte {
-		dst = append(dst, byte(op))
+		if requestID != "" && len(requestID) <= maxRequestID {
+			dst = appendRequestID(append(dst, byte(op)|opIdentified), requestID)
+		} else {
+			dst = append(dst, byte(op))
+		}
 		dst = wire.AppendUvarint(dst, wait)
 		return append(dst, payload...)
 	}

@@ -44,6 +44,8 @@ type Hello struct {
 	Refilling bool        `json:"refilling,omitempty"`
 	Version   string      `json:"version"`
 	DataSize  int64       `json:"data_size"` // bytes
+	// RequestIDs says that the node takes correlation ids with what it is asked.
+	RequestIDs bool `json:"request_ids,omitempty"`
 	// Founders is CLUSTER_NODES, and Resolved who answered there, once all did.
 	Founders []string      `json:"founders,omitempty"`
 	Resolved []ring.NodeID `json:"resolved,omitempty"`
@@ -168,7 +170,7 @@ func Ask(ctx context.Context, dial DialFunc, address string, g Greeter, op Op, p
 	if err != nil {
 		return Hello{}, nil, err
 	}
-	c := newClient(nc, in, nil)
+	c := newClient(nc, in, nil, RequestIDs{})
 	var running sync.WaitGroup
 	running.Go(c.run)
 	answer, err := c.call(ctx, op, payload)

@@ -21,7 +21,8 @@ const (
 	silenceMost    = 3 * time.Second        // then a connection is given up and made anew
 )
 
-// PeerOptions are what a Peer needs. All are required but Up.
+// PeerOptions are what a Peer needs. All are required but Up
+// and RequestIDs.
 type PeerOptions struct {
 	// Address returns the peer's present host:port; empty when it is not known.
 	Address func() string
@@ -32,6 +33,8 @@ type PeerOptions struct {
 	Met func(Hello) error
 	// Labels returns the labels of a reference.
 	Labels func(model.Ref) labels.Labels
+	// RequestIDs is how ids are found; optional.
+	RequestIDs RequestIDs
 	// Up is called when the peer can be reached and when it no longer can. It
 	// must not block.
 	Up func(up bool)
@@ -121,7 +124,11 @@ func (p *Peer) connect() (samples, calls *client, err error) {
 			_ = nc.Close() // the refusal is what matters
 			return nil, err
 		}
-		return newClient(nc, in, p.opts.Labels), nil
+		ids := p.opts.RequestIDs
+		if !hello.RequestIDs {
+			ids = RequestIDs{}
+		}
+		return newClient(nc, in, p.opts.Labels, ids), nil
 	}
 	if samples, err = open(); err != nil {
 		return nil, nil, err

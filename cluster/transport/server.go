@@ -36,6 +36,8 @@ type Request struct {
 	Sections []*model.Batch
 	// Origins are the numbers that all of it is known by (C7).
 	Origins []frontier.Origin
+
+	id string // correlation id
 }
 
 // OwedPart is a part of a Request that other nodes are owed.
@@ -70,6 +72,7 @@ const (
 type Server struct {
 	greeter Greeter
 	handler Handler
+	ids     RequestIDs
 	// gossip takes connections of the two gossip kinds; nil refuses them.
 	gossip func(kind string, nc net.Conn, in *bufio.Reader, from Hello)
 
@@ -80,11 +83,12 @@ type Server struct {
 	wg    sync.WaitGroup
 }
 
-// NewServer returns a server. gossip, which may be nil, gets the connections of
-// the two gossip kinds and owns them from then on.
-func NewServer(g Greeter, h Handler, gossip func(kind string, nc net.Conn, in *bufio.Reader, from Hello)) *Server {
+// NewServer returns a server. The contexts that the handler gets carry the
+// correlation id of the client's request by ids. gossip, which may be nil, gets
+// the connections of the two gossip kinds and owns them from then on.
+func NewServer(g Greeter, h Handler, ids RequestIDs, gossip func(kind string, nc net.Conn, in *bufio.Reader, from Hello)) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Server{greeter: g, handler: h, gossip: gossip, ctx: ctx, stop: stop, conns: map[*serverConn]struct{}{}}
+	return &Server{greeter: g, handler: h, ids: ids, gossip: gossip, ctx: ctx, stop: stop, conns: map[*serverConn]struct{}{}}
 }
 
 // ServeHTTP upgrades a connection: the handler of Path.

@@ -129,7 +129,7 @@ func (c *serverConn) readAppend(id uint32, payload []byte) error {
 // goroutines to wait until they are durable.
 func (c *serverConn) store() {
 	for a := range c.arrived {
-		wait := c.server.handler.Append(a.ctx, a.r)
+		wait := c.server.handler.Append(c.server.ids.with(a.ctx, a.r.id), a.r)
 		c.wg.Go(func() { c.answerAppend(a, wait) })
 	}
 }
@@ -189,10 +189,14 @@ func (c *serverConn) batch() *model.Batch { return c.batches.Get().(*model.Batch
 func (c *serverConn) decodeAppend(payload []byte) (*Request, time.Duration, error) {
 	d := wire.NewDecoder(payload)
 	flags := d.Byte()
-	if flags > 1 {
+	if flags > appendFresh|appendIdentified {
 		return nil, 0, wire.Corruptf("flags of an append: %d", flags)
 	}
-	r := &Request{From: c.from.Node, Fresh: flags == 1, Ring: d.Uvarint()}
+	r := &Request{From: c.from.Node, Fresh: flags&appendFresh != 0}
+	if flags&appendIdentified != 0 {
+		r.id = decodeRequestID(&d)
+	}
+	r.Ring = d.Uvarint()
 	timeout := time.Duration(min(d.Uvarint(), 1<<40)) * time.Millisecond
 	if err := c.define(&d); err != nil {
 		return nil, 0, err
@@ -280,7 +284,10 @@ func (c *serverConn) define(d *wire.Decoder) error {
 
 func (c *serverConn) readCall(id uint32, payload []byte) error {
 	d := wire.NewDecoder(payload)
-	op := Op(d.Byte())
+	op, requestID := d.Byte(), ""
+	if op&opIdentified != 0 {
+		op, requestID = op&^opIdentified, decodeRequestID(&d)
+	}
 	timeout := time.Duration(min(d.Uvarint(), 1<<40)) * time.Millisecond
 	body := append([]byte(nil), d.Rest()...)
 	if d.Err() != nil {
@@ -290,6 +297,7 @@ func (c *serverConn) readCall(id uint32, payload []byte) error {
 		return c.reason()
 	}
 	ctx, cancel := c.bounded(timeout)
+	ctx = c.server.ids.with(ctx, requestID)
 	a := &Answer{c: c, id: id, ctx: ctx, cancel: cancel, credit: window, more: make(chan struct{}, 1)}
 	c.mu.Lock()
 	c.running[id] = a
@@ -299,7 +307,7 @@ func (c *serverConn) readCall(id uint32, payload []byte) error {
 		defer c.wg.Done()
 		defer func() { <-c.calls }()
 		defer cancel()
-		err := c.server.handler.Call(ctx, c.from.Node, op, body, a)
+		err := c.server.handler.Call(ctx, c.from.Node, Op(op), body, a)
 		c.mu.Lock()
 		delete(c.running, id)
 		c.mu.Unlock()

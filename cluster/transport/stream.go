@@ -28,7 +28,7 @@ type Stream struct {
 
 func (c *client) stream(ctx context.Context, op Op, payload []byte) (*Stream, error) {
 	s := &Stream{c: c, ctx: ctx, chunks: make(chan []byte, window), ended: make(chan struct{})}
-	id, err := c.add(&call{stream: s}, kindCall, false, callFrame(ctx, op, payload))
+	id, err := c.add(&call{stream: s}, kindCall, false, c.callFrame(ctx, op, payload))
 	s.id = id
 	return s, err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,14 +69,17 @@ type host struct {
 	cluster string
 	srv     *Server
 
+	old bool // knows nothing of request ids
+
 	mu       sync.Mutex
+	ids      []string // of what was asked
 	samples  map[string]float64
 	versions []model.Version // in the order in which they began
 	hold     chan struct{}   // non-nil: a batch is durable when it is closed
 }
 
 func (h *host) Hello() Hello {
-	return Hello{Protocol: Version, Cluster: h.cluster, Node: h.id}
+	return Hello{Protocol: Version, Cluster: h.cluster, Node: h.id, RequestIDs: !h.old}
 }
 
 func (h *host) Meet(o Hello) error {
@@ -88,6 +92,7 @@ func (h *host) Meet(o Hello) error {
 func (h *host) Append(ctx context.Context, r *Request) func() (AppendReply, error) {
 	h.mu.Lock()
 	h.versions = append(h.versions, r.Batch.Version)
+	h.ids = append(h.ids, testIDs.Of(ctx))
 	h.mu.Unlock()
 	return func() (AppendReply, error) {
 		if h.hold != nil {
@@ -107,6 +112,9 @@ func (h *host) Append(ctx context.Context, r *Request) func() (AppendReply, erro
 }
 
 func (h *host) Call(ctx context.Context, from ring.NodeID, op Op, payload []byte, w *Answer) error {
+	h.mu.Lock()
+	h.ids = append(h.ids, testIDs.Of(ctx))
+	h.mu.Unlock()
 	switch op {
 	case 1:
 		w.End(append([]byte("echo "), payload...))
@@ -119,7 +127,8 @@ func (h *host) Call(ctx context.Context, from ring.NodeID, op Op, payload []byte
 		}
 		return nil
 	case 3:
-		<-ctx.Done()
+		<-ctx.Done() // at the very moment at which the caller gives up: let it be first
+		<-time.NewTimer(time.Second).C
 		return ctx.Err()
 	}
 	return Errorf(CodeUnavailable, "operation %d from node %d", op, from)
@@ -127,7 +136,7 @@ func (h *host) Call(ctx context.Context, from ring.NodeID, op Op, payload []byte
 
 func listen(t *testing.T, net *memnet.Network, id ring.NodeID, cluster string) *host {
 	h := &host{names: newNames(1000 * model.Ref(id)), id: id, cluster: cluster, samples: map[string]float64{}}
-	h.srv = NewServer(h, h, nil)
+	h.srv = NewServer(h, h, testIDs, nil)
 	ln, err := net.Listen(fmt.Sprintf("node%d", id))
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +159,7 @@ func listen(t *testing.T, net *memnet.Network, id ring.NodeID, cluster string) *
 func connect(t *testing.T, net *memnet.Network, from *host, to string) *Peer {
 	p := NewPeer(PeerOptions{
 		Address: func() string { return to }, Dial: net.Dialer(fmt.Sprintf("node%d", from.id)), Greeter: from,
-		Met: func(Hello) error { return nil }, Labels: from.Labels, Up: func(bool) {},
+		Met: func(Hello) error { return nil }, Labels: from.Labels, RequestIDs: testIDs, Up: func(bool) {},
 	})
 	t.Cleanup(p.Close)
 	return p
@@ -340,6 +349,51 @@ func FuzzReadFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+type testIDKey struct{}
+
+// testIDs carry ids in the tests.
+var testIDs = RequestIDs{
+	Of: func(ctx context.Context) string {
+		id, _ := ctx.Value(testIDKey{}).(string)
+		return id
+	},
+	With: func(ctx context.Context, id string) context.Context { return context.WithValue(ctx, testIDKey{}, id) },
+}
+
+// TestRequestID: the id of a client's request goes with what is asked for it, to
+// nodes that know of ids.
+func TestRequestID(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			net := memnet.New()
+			a, b := listen(t, net, 1, "c"), listen(t, net, 2, "c")
+			b.old = old
+			p := connect(t, net, a, "node2")
+			wait(t, p)
+			ctx := testIDs.With(t.Context(), "abc")
+			batch := batchOf(20, 1, a.ref("x"))
+			batch.RequestID = "abc"
+			if r, err := send(p, batch); err != nil || r.Stale || b.samples["x@1"] != 0 || len(b.samples) != 1 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if got, err := p.Call(ctx, 1, []byte("hello")); err != nil || string(got) != "echo hello" {
+				t.Fatalf("%q, %v", got, err)
+			}
+			batch.RequestID = strings.Repeat("x", maxRequestID+1)
+			if _, err := send(p, batch); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"abc", "abc", ""}
+			if old {
+				want = []string{"", "", ""}
+			}
+			if !slices.Equal(b.ids, want) {
+				t.Errorf("ids %q, want %q", b.ids, want)
+			}
+		})
+	}
 }
 
 // TestOrder: batches begin in the order in which they were sent, however many

@@ -12,7 +12,9 @@ import (
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/server"
+	"github.com/count-db/count/internal/telemetry"
 	"github.com/count-db/count/internal/vfs"
 )
 
@@ -32,7 +34,9 @@ func (n *Node) connectCluster(p *parts) error {
 		Rule: compareHistograms,
 		FS:   n.fs, Dir: n.clusterDir(),
 		Logger: n.part("cluster"), Metrics: p.metrics,
-		DataSize: func() int64 { return p.db.Stats().FileBytes },
+		RequestIDs: transport.RequestIDs{Of: telemetry.RequestID, With: telemetry.WithRequestID},
+		LogCalls:   cfg.LogLevel == "debug" || cfg.LogLevel == "trace",
+		DataSize:   func() int64 { return p.db.Stats().FileBytes },
 	}
 	if !p.clustered {
 		p.aloneState = vfs.NewMem()
