@@ -166,7 +166,7 @@ var (
 	choosing   = regexp.MustCompile(`(topk|bottomk|limitk)`)
 	joining    = regexp.MustCompile(`__name__| (on|and|or|unless|\+|> bool) `)
 	overSeries = regexp.MustCompile(`\b(sum|avg|stddev|stdvar)( by| without)? ?\(`)
-	reordering = regexp.MustCompile(`\b(abs|ceil|floor|sqrt|exp|ln|sgn|round|clamp|clamp_min|timestamp|sort|absent)\(| (bool|[-+*/%^<>=!]+|or|and|unless) |:`)
+	reordering = regexp.MustCompile(`\b(quantile|abs|ceil|floor|sqrt|exp|ln|sgn|round|clamp|clamp_min|timestamp|sort|absent)\(| (bool|[-+*/%^<>=!]+|or|and|unless) |:`)
 )
 
 // point is one value of a result, of a vector or a matrix.
@@ -286,6 +286,9 @@ func generateStore(rng *rand.Rand, hosts int) *memstore.Store {
 				add("odd", 5)
 			}
 			add("h", 6+rng.IntN(2))
+			if series < 2 {
+				add("custom", 9)
+			}
 			if series == 0 && host == 0 {
 				add("mixed", 8)
 			} else if series < 2 {
@@ -306,6 +309,15 @@ func generateHistogram(rng *rand.Rand, m *memstore.Store, ls labels.Labels, st, 
 	h := &histogram.Histogram{
 		Count: uint64(2*n + 1), Sum: v / 8, ZeroThreshold: 0.001,
 		PositiveSpans: []histogram.Span{{Offset: 0, Length: 2}}, PositiveBuckets: []int64{n, 1},
+	}
+	if kind == 9 {
+		h.Schema, h.ZeroThreshold = histogram.CustomBucketsSchema, 0
+		h.CustomValues = []float64{0.5, 2}
+		if rng.IntN(60) == 0 {
+			h.CustomValues = []float64{0.5, 4}
+		}
+		m.AppendHistogram(ls, st, t, h, nil)
+		return
 	}
 	switch rng.IntN(40) {
 	case 0:
@@ -370,7 +382,7 @@ func generateSeries(rng *rand.Rand, m *memstore.Store, ls labels.Labels, ts []in
 			v += rng.Float64() - 0.4
 		case 5:
 			v = []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), 1e300, -1e300, math.MaxFloat64, 1, 2.5}[rng.IntN(10)]
-		case 6, 7, 8:
+		case 6, 7, 8, 9:
 			if kind == 8 && rng.IntN(40) > 0 {
 				break
 			}

@@ -100,7 +100,7 @@ func TestFragmentAnswers(t *testing.T) {
 	if _, err := ask(t.Context(), at("sum(x)", 5)); !errors.As(err, &tooMany) {
 		t.Errorf("over its limit: %v", err)
 	}
-	if _, err := ask(t.Context(), at("topk(1, h)", 0)); !errors.Is(err, partial.ErrFallback) {
+	if _, err := ask(t.Context(), at("limitk(1, h)", 0)); !errors.Is(err, partial.ErrFallback) {
 		t.Errorf("not reducible: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ func (g *generator) pick(list ...string) string { return list[g.rng.IntN(len(lis
 
 // selector returns an instant selector.
 func (g *generator) selector() string {
-	name := g.pick("c_total", "c_total", "g", "g", "b_bucket", "odd", "h", "h", "mixed", "nothing")
+	name := g.pick("c_total", "c_total", "g", "g", "b_bucket", "odd", "h", "h", "custom", "mixed", "nothing")
 	s := name + g.pick("", "", `{mode="idle"}`, `{mode!="idle"}`, `{instance=~"h0[01].*"}`, `{le="1"}`, `{mode=~"user|io",instance!="h03"}`)
 	if g.rng.IntN(20) == 0 {
 		s = g.pick(`{__name__=~"c_.*|g"}`, `{instance="h00"}`, `{__name__!=""}`)
@@ -44,7 +44,7 @@ func (g *generator) duration() string {
 func (g *generator) overRange() string {
 	sel := g.selector() + "[" + g.duration() + "]" + g.modifiers()
 	if g.rng.IntN(12) == 0 {
-		sel = g.perSeries(1) + "[" + g.pick("5m:1m", "10m:30s", "2m:", "7m:13s") + "]" + g.modifiers()
+		sel = g.perSeries(1) + "[" + g.pick("5m:1m", "10m:30s", "2m:", "7m:13s") + "]" + g.pick(g.modifiers(), g.modifiers(), " @ end()", " @ 2000")
 	}
 	switch g.rng.IntN(15) {
 	case 2:
@@ -100,15 +100,19 @@ func (g *generator) scalar() string {
 func (g *generator) aggregate(depth int) string {
 	by := g.pick("", "", " by (instance)", " by (mode)", " by (instance, mode)", " without (instance)", " without (mode, le)", " by (nothing)", " by (__name__)")
 	inner := g.perSeries(g.rng.IntN(depth + 1))
-	switch g.rng.IntN(12) {
+	switch g.rng.IntN(15) {
+	case 12:
+		return fmt.Sprintf("limit_ratio%s (%s, %s)", by, g.pick("0.5", "-0.3", "1", "0", "1.5"), inner)
+	case 13:
+		return fmt.Sprintf(`count_values%s ("%s", %s)`, by, g.pick("value", "value", "mode", "__name__"), inner)
 	case 0:
 		return fmt.Sprintf("%s%s (%s, %s)", g.pick("topk", "bottomk"), by, g.pick("1", "2", "5", "100"), inner)
 	case 1:
 		return fmt.Sprintf("limitk%s (%s, %s)", by, g.pick("1", "3"), inner)
 	case 2:
-		return fmt.Sprintf("quantile%s (%s, %s)", by, g.pick("0.5", "0.9"), inner)
+		return fmt.Sprintf("quantile%s (%s, %s)", by, g.pick("0.5", "0.9", "0", "1", "2"), inner)
 	case 4:
-		return fmt.Sprintf("%ssum%s (rate(h[%s])))", g.pick("histogram_quantile(0.9, ", "histogram_count(", "histogram_sum(", "(", "histogram_avg("), by, g.duration())
+		return fmt.Sprintf("%s%s%s (%s(%s[%s])))", g.pick("histogram_quantile(0.9, ", "histogram_count(", "histogram_sum(", "(", "histogram_avg("), g.pick("sum", "sum", "avg"), by, g.pick("rate", "increase", "last_over_time", "avg_over_time"), g.pick("h", "h", "custom"), g.duration())
 	case 3:
 		return fmt.Sprintf("histogram_quantile(%s, sum by (%s) (rate(b_bucket[5m])))", g.pick("0.5", "0.99"), g.pick("le", "le, instance"))
 	default:

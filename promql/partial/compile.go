@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -52,14 +53,36 @@ func (c *compiler) aggregate(agg *parser.AggregateExpr) error {
 			return fmt.Errorf("%s with a parameter that is no small number", agg.Op)
 		}
 		a.k = int(k.Val)
+	case parser.QUANTILE:
+		q, ok := agg.Param.(*parser.NumberLiteral)
+		if !ok || !(q.Val >= 0 && q.Val <= 1) {
+			return fmt.Errorf("quantile with a parameter that is no number from 0 to 1")
+		}
+		a.quantile = q.Val
+	case parser.COUNT_VALUES:
+		label, ok := agg.Param.(*parser.StringLiteral)
+		if !ok || !model.UTF8Validation.IsValidLabelName(label.Val) || isMetadataLabel(label.Val) || slices.Contains(agg.Grouping, label.Val) {
+			return fmt.Errorf("count_values with a label that has another meaning")
+		}
+		a.label = label.Val
+	case parser.LIMIT_RATIO:
+		r, ok := agg.Param.(*parser.NumberLiteral)
+		if !ok || !(r.Val >= -1 && r.Val <= 1) || r.Val == 0 {
+			return fmt.Errorf("limit_ratio with a parameter that is no ratio")
+		}
+		c.prog.ratio = r.Val
+		return nil
 	default:
 		return fmt.Errorf("%s needs all series in one place", agg.Op)
 	}
 	a.op, a.without = agg.Op, agg.Without
-	c.prog.aggPos = agg.Expr.PositionRange()
+	c.prog.aggPos, c.prog.kPos = agg.Expr.PositionRange(), agg.PosRange
 	a.grouping = slices.Clone(agg.Grouping)
 	if a.without {
 		a.grouping = append(a.grouping, labels.MetricName, "__type__", "__unit__")
+		if a.label != "" {
+			a.grouping = append(a.grouping, a.label)
+		}
 	}
 	slices.Sort(a.grouping)
 	a.grouping = slices.Compact(a.grouping)
@@ -103,7 +126,7 @@ func (c *compiler) perSeries(e parser.Expr) error {
 			return err
 		}
 		if n.Op == parser.SUB {
-			c.push(negate, true)
+			c.push(negate(), true)
 		}
 		return nil
 	case *parser.BinaryExpr:
@@ -141,12 +164,12 @@ func withScalar(n *parser.BinaryExpr) (vector parser.Expr, o op, dropName bool, 
 	if !ok || n.RHS.Type() != parser.ValueTypeScalar {
 		vector, swap = n.RHS, true
 		if s, ok = compileScalar(n.LHS); !ok || n.LHS.Type() != parser.ValueTypeScalar {
-			return nil, nil, false, fmt.Errorf("operator %s joins vectors", n.Op)
+			return nil, op{}, false, fmt.Errorf("operator %s joins vectors", n.Op)
 		}
 	}
 	o, ok = scalarOp(n, s, swap)
 	if !ok {
-		return nil, nil, false, fmt.Errorf("operator %s", n.Op)
+		return nil, op{}, false, fmt.Errorf("operator %s", n.Op)
 	}
 	return vector, o, !n.Op.IsComparisonOperator() || n.ReturnBool, nil
 }
@@ -171,15 +194,15 @@ func (c *compiler) callOf(n *parser.Call) error {
 // does to each series.
 func instantCall(n *parser.Call) (op, error) {
 	if len(n.Args) == 0 {
-		return nil, fmt.Errorf("function %s is not per series", n.Func.Name)
+		return op{}, fmt.Errorf("function %s is not per series", n.Func.Name)
 	}
 	args, err := scalars(n.Args[1:])
 	if err != nil {
-		return nil, err
+		return op{}, err
 	}
 	o, ok := instantOp(n.Func.Name, args)
 	if !ok {
-		return nil, fmt.Errorf("function %s is not per series", n.Func.Name)
+		return op{}, fmt.Errorf("function %s is not per series", n.Func.Name)
 	}
 	return o, nil
 }

@@ -102,7 +102,7 @@ func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 	}
 	w.informs = true
 	for _, o := range w.prog.ops {
-		o(&w.row, w.grid)
+		o.apply(&w.row, w.grid, &w.annos)
 	}
 	return points + int64(n), nil
 }

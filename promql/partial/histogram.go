@@ -5,6 +5,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/promql/prom"
@@ -13,13 +15,36 @@ import (
 // readSeries reads the current series again, at other times.
 type readSeries func(mint, maxt int64, dst *model.Columns) error
 
-// histograms says whether the program can take a series with native histograms:
-// a selector or a function over a range of them, shown or summed or counted.
+// histograms says whether the program can take a series with native histograms.
 func (p *Program) histograms() bool {
-	if p.nested || p.sub != nil || len(p.ops) > 0 || p.sel.statsOnly {
-		return false
+	return !p.nested && p.sub == nil && !p.sel.statsOnly && p.agg.op != parser.LIMITK && p.agg.op != parser.COUNT_VALUES
+}
+
+// admit prepares a row with native histograms for the program's aggregation: some
+// leave them out and say so.
+func (p *Program) admit(r *row, annos *annotations.Annotations) error {
+	if r.h == nil {
+		return nil
 	}
-	return p.agg.op == 0 || p.agg.sums() || p.agg.counts()
+	pos := p.aggPos
+	switch p.agg.op {
+	case parser.LIMITK, parser.COUNT_VALUES:
+		return ErrFallback
+	case parser.TOPK, parser.BOTTOMK:
+		pos = p.kPos
+	case parser.MIN, parser.MAX, parser.STDDEV, parser.STDVAR, parser.QUANTILE:
+	default:
+		return nil
+	}
+	r.spread()
+	for k, h := range r.h {
+		if r.ok[k] && h != nil {
+			r.ok[k] = false
+			annos.Add(annotations.NewHistogramIgnoredInAggregationInfo(p.agg.op.String(), pos))
+		}
+	}
+	r.h = nil
+	return nil
 }
 
 // evalHistograms evaluates a series that has native histograms, alone or beside
@@ -66,6 +91,9 @@ func (w *evaluator) evalHistograms(read readSeries) (int64, error) {
 			points++
 			w.informs = true
 		}
+	}
+	for _, o := range w.prog.ops {
+		o.apply(&w.row, w.grid, &w.annos)
 	}
 	return points, nil
 }

@@ -5,11 +5,47 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// op changes the values of one series, step by step, in place. ts are the times
-// of the steps.
-type op func(r *row, g Grid)
+// op changes the values of one series, step by step, in place.
+type op struct {
+	floats func(r *row, g Grid)
+	// histogram returns what becomes of a native histogram at a time, ms; nil: it
+	// has no result.
+	histogram func(h *histogram.FloatHistogram, ts int64) *histogram.FloatHistogram
+	// info is added where a native histogram has no result; nil = nothing is said.
+	info error
+}
+
+// apply changes a row; annos takes what is said of histograms.
+func (o op) apply(r *row, g Grid, annos *annotations.Annotations) {
+	if r.h == nil {
+		o.floats(r, g)
+		return
+	}
+	hs := r.h
+	had := make([]bool, len(hs)) // a histogram
+	r.spread()
+	for k, h := range hs {
+		if r.ok[k] && h != nil {
+			had[k], r.ok[k] = true, false
+		}
+	}
+	o.floats(r, g)
+	for k, h := range hs {
+		switch {
+		case !had[k]:
+		case o.histogram != nil:
+			hs[k], r.ok[k] = o.histogram(h, g.At(k)), true
+		default:
+			hs[k] = nil
+			if o.info != nil {
+				annos.Add(o.info)
+			}
+		}
+	}
+}
 
 // row is the values of one series on a grid. Where all is true every step has
 // one and ok is not looked at.
@@ -73,17 +109,17 @@ func (r *row) spread() {
 
 // mapOp applies f to every value; a value that is not there does no harm.
 func mapOp(f func(float64) float64) op {
-	return func(r *row, _ Grid) {
+	return op{floats: func(r *row, _ Grid) {
 		for k, v := range r.v {
 			r.v[k] = f(v)
 		}
-	}
+	}}
 }
 
-func negate(r *row, _ Grid) {
-	for k, v := range r.v {
-		r.v[k] = -v
-	}
+func negate() op {
+	o := mapOp(func(v float64) float64 { return -v })
+	o.histogram = func(h *histogram.FloatHistogram, _ int64) *histogram.FloatHistogram { return h.Copy().Mul(-1) }
+	return o
 }
 
 // floatFuncs are the functions of one float that Prometheus takes from package
@@ -119,12 +155,12 @@ func instantOp(name string, args []scalar) (op, bool) {
 		if len(args) > 0 {
 			nearest = args[0]
 		}
-		return func(r *row, g Grid) {
+		return op{floats: func(r *row, g Grid) {
 			for k, v := range r.v {
 				inverse := 1.0 / nearest(g.At(k))
 				r.v[k] = math.Floor(v*inverse+0.5) / inverse
 			}
-		}, true
+		}}, true
 	case "clamp":
 		return clampOp(args[0], args[1]), true
 	case "clamp_min":
@@ -132,13 +168,13 @@ func instantOp(name string, args []scalar) (op, bool) {
 	case "clamp_max":
 		return clampOp(func(int64) float64 { return math.Inf(-1) }, args[0]), true
 	default:
-		return nil, false
+		return op{}, false
 	}
 }
 
 // clampOp has no result where the bounds are the wrong way round.
 func clampOp(lower, upper scalar) op {
-	return func(r *row, g Grid) {
+	return op{floats: func(r *row, g Grid) {
 		for k, v := range r.v {
 			lo, hi := lower(g.At(k)), upper(g.At(k))
 			if hi < lo {
@@ -148,24 +184,40 @@ func clampOp(lower, upper scalar) op {
 			}
 			r.v[k] = math.Max(lo, math.Min(hi, v))
 		}
-	}
+	}}
 }
 
 // scalarOp returns the operation of vector op scalar, or with swap that of
 // scalar op vector.
 func scalarOp(b *parser.BinaryExpr, s scalar, swap bool) (op, bool) {
+	left, right := "histogram", "float"
+	if swap {
+		left, right = right, left
+	}
+	o := op{info: annotations.NewIncompatibleTypesInBinOpInfo(left, parser.ItemTypeStr[b.Op], right, b.PositionRange())}
 	if keep, ok := comparisonOf(b.Op); ok {
 		if !b.ReturnBool {
-			return filterOp(keep, s, swap), true
+			o.floats = filter(keep, s, swap)
+			return o, true
 		}
 	} else if b.ReturnBool {
-		return nil, false
+		return op{}, false
 	}
 	f, ok := binaryOf(b.Op)
 	if !ok {
-		return nil, false
+		return op{}, false
 	}
-	return func(r *row, g Grid) {
+	switch {
+	case b.Op == parser.MUL:
+		o.histogram = func(h *histogram.FloatHistogram, ts int64) *histogram.FloatHistogram {
+			return h.Copy().Mul(s(ts)).Compact(0)
+		}
+	case b.Op == parser.DIV && !swap:
+		o.histogram = func(h *histogram.FloatHistogram, ts int64) *histogram.FloatHistogram {
+			return h.Copy().Div(s(ts)).Compact(0)
+		}
+	}
+	o.floats = func(r *row, g Grid) {
 		for k, v := range r.v {
 			c := s(g.At(k))
 			if swap {
@@ -174,11 +226,12 @@ func scalarOp(b *parser.BinaryExpr, s scalar, swap bool) (op, bool) {
 				r.v[k] = f(v, c)
 			}
 		}
-	}, true
+	}
+	return o, true
 }
 
-// filterOp keeps the values for which the comparison holds.
-func filterOp(keep func(a, b float64) bool, s scalar, swap bool) op {
+// filter keeps the values for which the comparison holds.
+func filter(keep func(a, b float64) bool, s scalar, swap bool) func(r *row, g Grid) {
 	return func(r *row, g Grid) {
 		r.spread()
 		for k, v := range r.v {

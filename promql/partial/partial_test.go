@@ -108,6 +108,7 @@ func text(r *partial.Result) []string {
 }
 
 var mergeQueries = []string{
+	`quantile by (zone) (0.9, x)`, `count_values("v", round(x, 100))`, `avg(rate(h[5m]))`, `limit_ratio(0.5, x)`,
 	`sum(x)`, `sum by (zone) (rate(x[5m]))`, `avg by (zone) (x)`, `avg(max_over_time(x[2m]))`, `min by (zone) (x)`, `max(x)`,
 	`count by (zone) (x > 200)`, `group(x)`, `stddev(x)`, `stdvar by (zone) (x)`, `sum without (host) (-x)`,
 	`sum by (zone) (rate(h[5m]))`, `sum(h)`, `count(h)`, `increase(h[2m])`,
@@ -165,7 +166,7 @@ func messages(r *partial.Result, query string) []string {
 func TestHistogramsFallBack(t *testing.T) {
 	m := memstore.New()
 	m.AppendHistogram(labels.FromStrings("__name__", "x"), 0, 700_000, &histogram.Histogram{Count: 1}, nil)
-	p := compile(t, "max(x)", testGrid)
+	p := compile(t, "limitk(1, x)", testGrid)
 	set, err := m.Select(context.Background(), 0, math.MaxInt64, p.Matchers()...)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +206,7 @@ func TestGolden(t *testing.T) {
 	for host := range 4 {
 		fill(m, rand.New(rand.NewPCG(7, uint64(host))), host)
 	}
-	for i, query := range []string{`sum by (zone) (rate(x[5m]))`, `avg(x)`, `stddev(x)`, `topk(2, x)`, `max_over_time(x[1m])`, `min(x > 300)`, `count(x)`, `sum by (zone) (rate(h[5m]))`, `last_over_time(h[1m])`} {
+	for i, query := range []string{`sum by (zone) (rate(x[5m]))`, `avg(x)`, `stddev(x)`, `topk(2, x)`, `max_over_time(x[1m])`, `min(x > 300)`, `count(x)`, `sum by (zone) (rate(h[5m]))`, `last_over_time(h[1m])`, `avg(rate(h[5m]))`, `quantile(0.5, x)`, `count_values("v", round(x, 100))`} {
 		p := compile(t, query, testGrid)
 		got := run(t, p, testGrid, m).Append(nil, query)
 		name := fmt.Sprintf("testdata/v1-%d.golden", i)

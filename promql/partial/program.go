@@ -19,6 +19,7 @@ type Program struct {
 	fnArgs []scalar   // the arguments of fn beside the range, in their order
 	ops    []op       // applied in order to the value of each step
 	agg    aggregation
+	ratio  float64 // of limit_ratio, which keeps each series or does not; 0 = all
 	// dropName says that an operation drops the metric name.
 	dropName bool
 	// info is added once if a series has a value behind fn.
@@ -26,7 +27,8 @@ type Program struct {
 	call *parser.Call // of fn, for functions that Prometheus's code computes
 	// aggPos is the position of what is aggregated, for annotations.
 	aggPos posrange.PositionRange
-	nested bool // the program of a subquery
+	kPos   posrange.PositionRange // of the aggregation itself
+	nested bool                   // the program of a subquery
 	opts   Options
 }
 
@@ -62,7 +64,9 @@ type aggregation struct {
 	op       parser.ItemType
 	grouping []string // sorted
 	without  bool
-	k        int // of topk, bottomk and limitk
+	k        int     // of topk, bottomk and limitk
+	quantile float64 // of quantile
+	label    string  // of count_values
 }
 
 // Matchers returns the matchers of the program's selector.

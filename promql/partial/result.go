@@ -3,6 +3,7 @@ package partial
 import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
@@ -67,6 +68,9 @@ func newResult(p *Program, g Grid) *Result {
 func (a *aggregation) newState(steps int) state {
 	if a.keepsLabels() {
 		return newTopState(a.op, a.k, steps)
+	}
+	if a.op == parser.QUANTILE || a.op == parser.COUNT_VALUES {
+		return newValuesState(a, steps)
 	}
 	return newState(a.op, steps)
 }
@@ -180,10 +184,18 @@ func (r *Result) Final() ([]Series, error) {
 	}
 	out := make([]Series, 0, len(r.groups))
 	for _, g := range r.groups {
+		if s, ok := g.state.(*valuesState); ok && s.op == parser.COUNT_VALUES {
+			rows, ok := s.countValues(g.labels, r.prog.agg.label)
+			if !ok {
+				return nil, ErrFallback
+			}
+			out = append(out, rows...)
+			continue
+		}
 		var values row
 		g.state.finish(&values)
-		if s, ok := g.state.(*sumState); ok {
-			if s.bad {
+		if s, ok := g.state.(histogramState); ok {
+			if s.misfit() {
 				return nil, ErrFallback
 			}
 			r.annos.Merge(s.finishHistograms(&values, r.prog))

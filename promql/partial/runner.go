@@ -182,8 +182,20 @@ func (w *worker) take(index int32) error {
 		return nil
 	}
 	if !p.Aggregates() {
-		w.result.keep(w.outputLabels(), &w.row)
+		ls := w.outputLabels()
+		if !p.samples(ls) {
+			return nil
+		}
+		w.result.keep(ls, &w.row)
 		return w.reserve()
+	}
+	if w.row.h != nil {
+		if err := p.admit(&w.row, &w.annos); err != nil {
+			return err
+		}
+		if w.row.count() == 0 {
+			return nil // there is no group of nothing
+		}
 	}
 	g, created := w.groupOf(w.labels, index)
 	if created {
@@ -192,13 +204,22 @@ func (w *worker) take(index int32) error {
 		}
 	}
 	g.state.add(&w.row, index)
-	if s, ok := g.state.(*sumState); ok && s.bad {
+	if s, ok := g.state.(histogramState); ok && w.row.h != nil && s.misfit() {
 		return ErrFallback
 	}
 	if p.agg.keepsLabels() {
 		w.result.names[index] = w.outputLabels()
 	}
 	return nil
+}
+
+// samples says whether limit_ratio keeps a series.
+func (p *Program) samples(ls labels.Labels) bool {
+	if p.ratio == 0 {
+		return true
+	}
+	s := promql.NewHashRatioSampler()
+	return s.AddRatioSampleWithOffset(p.ratio, s.SampleOffset(&ls))
 }
 
 // reserve counts the steps of one more series or group of the result.
@@ -243,7 +264,7 @@ func (g *grouper) groupOf(ls labels.Labels, index int32) (of *group, created boo
 func (w *worker) finish() *Result {
 	w.result.Total, w.result.Read = w.counts()
 	w.result.annos.Merge(w.annotations())
-	if w.points != nil && !w.histograms && len(w.annos) == 0 {
+	if w.points != nil && !w.histograms && len(w.annos) == 0 && w.prog.agg.cuttable() {
 		w.result.points = w.points.finish()
 	}
 	return w.result

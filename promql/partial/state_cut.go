@@ -1,6 +1,10 @@
 package partial
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
 
 // cutState is a state of which some steps can be copied, and put in place in a
 // state of more steps. Native histograms are left out: results with them are not
@@ -24,6 +28,9 @@ var (
 	_ cutState = (*varianceState)(nil)
 	_ cutState = (*topState)(nil)
 )
+
+// cuttable says whether the aggregation's states are cutStates.
+func (a *aggregation) cuttable() bool { return a.op != parser.QUANTILE && a.op != parser.COUNT_VALUES }
 
 func anyOf(counts []float64) bool {
 	return slices.ContainsFunc(counts, func(n float64) bool { return n > 0 })

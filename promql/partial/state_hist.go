@@ -2,18 +2,14 @@ package partial
 
 import (
 	"github.com/prometheus/prometheus/model/histogram"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
 )
-
-func (a *aggregation) sums() bool { return a.op == parser.SUM }
-
-func (a *aggregation) counts() bool { return a.op == parser.COUNT || a.op == parser.GROUP }
 
 // histSum is the compensated sum of the native histograms of one step. A step
 // that has floats too has no result, whatever is in them.
 type histSum struct {
 	sum, comp *histogram.FloatHistogram
+	n         float64 // how many
 	// Hints that were seen: both together are worth a warning.
 	reset, notReset bool
 }
@@ -27,10 +23,15 @@ func (s *histSum) add(h *histogram.FloatHistogram) bool {
 	case histogram.NotCounterReset:
 		s.notReset = true
 	}
+	s.n++
 	if s.sum == nil {
 		s.sum = h.Copy()
 		return true
 	}
+	return s.sumUp(h)
+}
+
+func (s *histSum) sumUp(h *histogram.FloatHistogram) bool {
 	comp, _, reconciled, err := s.sum.KahanAdd(h, s.comp)
 	s.comp = comp
 	return err == nil && !reconciled
@@ -45,14 +46,9 @@ func (s *histSum) merge(o *histSum) bool {
 		*s = *o
 		return true
 	}
-	ok := s.add(o.sum)
+	s.n += o.n
 	s.reset, s.notReset = s.reset || o.reset, s.notReset || o.notReset
-	if o.comp != nil && ok {
-		comp, _, reconciled, err := s.sum.KahanAdd(o.comp, s.comp)
-		s.comp = comp
-		ok = err == nil && !reconciled
-	}
-	return ok
+	return s.sumUp(o.sum) && (o.comp == nil || s.sumUp(o.comp))
 }
 
 // result returns the sum; the state is not used any more.
@@ -64,39 +60,60 @@ func (s *histSum) result() *histogram.FloatHistogram {
 	return h.Compact(0)
 }
 
-// addHistograms is add for rows and states with native histograms.
-func (s *sumState) addHistograms(r *row) {
-	s.withHistograms()
-	for k, v := range r.v {
-		switch {
-		case !r.has(k):
-		case r.h != nil && r.h[k] != nil:
-			s.bad = !s.hists[k].add(r.h[k]) || s.bad
-		default:
-			s.addOne(k, v)
-		}
-	}
+// histSums are the native histograms of the steps of a sum or an average.
+type histSums struct {
+	hists []histSum // nil until there is one
+	bad   bool      // some do not fit together: that is left to Prometheus's engine
 }
 
-func (s *sumState) withHistograms() {
+// histogramState is a state that sums native histograms.
+type histogramState interface {
+	state
+	misfit() bool
+	finishHistograms(r *row, p *Program) annotations.Annotations
+}
+
+var (
+	_ histogramState = (*sumState)(nil)
+	_ histogramState = (*avgState)(nil)
+)
+
+func (s *histSums) misfit() bool { return s.bad }
+
+func (s *histSums) reserve(n int) {
 	if s.hists == nil {
-		s.hists = make([]histSum, len(s.sum))
+		s.hists = make([]histSum, n)
 	}
 }
 
-func (s *sumState) mergeHistograms(o *sumState) {
+func (s *histSums) mergeHistograms(o *histSums, n int) {
 	s.bad = s.bad || o.bad
 	if o.hists == nil {
 		return
 	}
-	s.withHistograms()
+	s.reserve(n)
 	for k := range o.hists {
 		s.bad = !s.hists[k].merge(&o.hists[k]) || s.bad
 	}
 }
 
-// finishHistograms writes the histograms of a result and returns its warnings.
-func (s *sumState) finishHistograms(r *row, p *Program) annotations.Annotations {
+// split hands the histograms of a row to add and its floats to addFloat.
+func (s *histSums) split(r *row, addFloat func(k int, v float64)) {
+	s.reserve(len(r.v))
+	for k, v := range r.v {
+		switch {
+		case !r.has(k):
+		case r.h[k] != nil:
+			s.bad = !s.hists[k].add(r.h[k]) || s.bad
+		default:
+			addFloat(k, v)
+		}
+	}
+}
+
+// finish writes the histograms of a result and returns its warnings. floats says
+// which steps have seen floats; value makes a step's result.
+func (s *histSums) finish(r *row, p *Program, floats func(k int) bool, value func(h *histSum) *histogram.FloatHistogram) annotations.Annotations {
 	var a annotations.Annotations
 	if s.hists == nil {
 		return nil
@@ -106,15 +123,32 @@ func (s *sumState) finishHistograms(r *row, p *Program) annotations.Annotations 
 		h := &s.hists[k]
 		switch {
 		case h.sum == nil:
-		case s.seen[k]:
+		case floats(k):
 			r.ok[k] = false
 			a.Add(annotations.NewMixedFloatsHistogramsAggWarning(p.aggPos))
 		default:
 			if h.reset && h.notReset {
 				a.Add(annotations.NewHistogramCounterResetCollisionWarning(p.aggPos, annotations.HistogramAgg))
 			}
-			r.h[k], r.ok[k] = h.result(), true
+			r.h[k], r.ok[k] = value(h), true
 		}
 	}
 	return a
+}
+
+func (s *sumState) finishHistograms(r *row, p *Program) annotations.Annotations {
+	return s.histSums.finish(r, p, func(k int) bool { return s.seen[k] }, (*histSum).result)
+}
+
+func (s *avgState) finishHistograms(r *row, p *Program) annotations.Annotations {
+	return s.histSums.finish(r, p, func(k int) bool { return s.count[k] > 0 }, (*histSum).mean)
+}
+
+// mean returns the average; the state is not used any more.
+func (s *histSum) mean() *histogram.FloatHistogram {
+	h := s.sum.Div(s.n)
+	if s.comp != nil {
+		h, _, _, _ = h.Add(s.comp.Div(s.n)) // they have been added before: they fit
+	}
+	return h.Compact(0)
 }

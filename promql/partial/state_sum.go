@@ -10,14 +10,13 @@ import (
 type sumState struct {
 	sum, comp []float64
 	seen      []bool
-	all       bool      // every step has been seen
-	hists     []histSum // nil until there is a native histogram
-	bad       bool      // histograms that do not fit together
+	all       bool // every step has been seen
+	histSums
 }
 
 func (s *sumState) add(r *row, _ int32) {
 	if r.h != nil {
-		s.addHistograms(r)
+		s.split(r, s.addOne)
 		return
 	}
 	if r.all && s.all {
@@ -76,7 +75,7 @@ func (s *sumState) merge(other state) {
 		}
 	}
 	s.all = s.all || o.all
-	s.mergeHistograms(o)
+	s.mergeHistograms(&o.histSums, len(s.sum))
 }
 
 func (s *sumState) finish(r *row) {
@@ -92,30 +91,48 @@ func (s *sumState) finish(r *row) {
 type avgState struct {
 	value, comp, count []float64
 	incremental        []bool // value is the mean
+	histSums
 }
 
 func (s *avgState) add(r *row, _ int32) {
-	for k, v := range r.v {
-		if !r.has(k) {
-			continue
-		}
-		s.count[k]++
-		if s.count[k] == 1 {
-			s.value[k] = v
-			continue
-		}
-		n := s.count[k]
-		if !s.incremental[k] {
-			sum, comp := kahansum.Inc(v, s.value[k], s.comp[k])
-			if !math.IsInf(sum, 0) {
-				s.value[k], s.comp[k] = sum, comp
-				continue
-			}
-			s.toMean(k, n-1)
-		}
-		q := (n - 1) / n
-		s.value[k], s.comp[k] = kahansum.Inc(v/n, q*s.value[k], q*s.comp[k])
+	if r.h != nil {
+		s.split(r, s.addOne)
+		return
 	}
+	for k, v := range r.v {
+		if r.has(k) {
+			s.addOne(k, v)
+		}
+	}
+}
+
+// misfit finds sums that Prometheus's engine would turn into means too.
+func (s *avgState) misfit() bool {
+	for k := range s.hists {
+		if h := s.hists[k].sum; h != nil && h.HasOverflow() {
+			return true
+		}
+	}
+	return s.bad
+}
+
+func (s *avgState) addOne(k int, v float64) {
+	s.count[k]++
+	if s.count[k] == 1 {
+		s.value[k] = v
+		return
+	}
+	n := s.count[k]
+	if !s.incremental[k] {
+		sum, comp := kahansum.Inc(v, s.value[k], s.comp[k])
+		if !math.IsInf(sum, 0) {
+			s.value[k], s.comp[k] = sum, comp
+			return
+		}
+		s.toMean(k, n-1)
+	}
+	q := (n - 1) / n
+	s.value[k], s.comp[k] = kahansum.Inc(v/n, q*s.value[k], q*s.comp[k])
 }
 
 // toMean turns the sum of n values into their mean.
@@ -129,6 +146,7 @@ func (s *avgState) toMean(k int, n float64) {
 
 func (s *avgState) merge(other state) {
 	o := other.(*avgState)
+	s.mergeHistograms(&o.histSums, len(s.count))
 	for k, n := range o.count {
 		if n == 0 {
 			continue

@@ -2,6 +2,7 @@ package partial
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/parser/posrange"
@@ -35,10 +36,13 @@ func (s *subquery) gridOf(g Grid) Grid {
 // subquery compiles a function over a subquery: the expression inside becomes a
 // program of its own.
 func (c *compiler) subquery(call *parser.Call, f *rangeFunc, q *parser.SubqueryExpr) error {
-	if q.Timestamp != nil {
-		return fmt.Errorf("a subquery at a fixed time")
-	}
 	s := &subquery{rng: q.Range.Milliseconds(), offset: q.OriginalOffset.Milliseconds(), step: q.Step.Milliseconds()}
+	if q.Timestamp != nil {
+		if c.grid.Len() > 1 {
+			return fmt.Errorf("a subquery at a fixed time on several steps")
+		}
+		s.offset += c.grid.Start - *q.Timestamp
+	}
 	if s.step == 0 {
 		s.step = c.prog.opts.SubqueryStepMs
 	}
@@ -63,7 +67,7 @@ func (c *compiler) subquery(call *parser.Call, f *rangeFunc, q *parser.SubqueryE
 	// What Prometheus's engine puts in the place of the subquery.
 	selector := &parser.MatrixSelector{
 		Range:          q.Range,
-		VectorSelector: &parser.VectorSelector{OriginalOffset: q.OriginalOffset, Offset: q.OriginalOffset},
+		VectorSelector: &parser.VectorSelector{OriginalOffset: q.OriginalOffset, Offset: time.Duration(s.offset) * time.Millisecond, Timestamp: q.Timestamp},
 	}
 	replaced := *call
 	replaced.Args = append(parser.Expressions{}, call.Args...)

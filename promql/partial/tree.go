@@ -40,7 +40,7 @@ func CompileTree(e parser.Expr, g Grid, opts Options) (*Tree, []Leaf, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(c.leaves) < 2 {
+	if len(t.below) == 0 {
 		return nil, nil, fmt.Errorf("nothing is joined")
 	}
 	return t, c.leaves, nil
@@ -67,7 +67,7 @@ func (c *treeCompiler) compile(e parser.Expr) (*Tree, error) {
 		if n.Op != parser.SUB {
 			return c.compile(n.Expr)
 		}
-		return c.applied(n.Expr, negate, true)
+		return c.applied(n.Expr, negate(), true)
 	case *parser.BinaryExpr:
 		if n.LHS.Type() == parser.ValueTypeVector && n.RHS.Type() == parser.ValueTypeVector {
 			return c.joined(n)
@@ -106,6 +106,9 @@ func (c *treeCompiler) aggregated(n *parser.AggregateExpr) (*Tree, error) {
 	a := &compiler{prog: &Program{opts: c.opts}, grid: c.grid}
 	if err := a.aggregate(n); err != nil {
 		return nil, err
+	}
+	if !a.prog.Aggregates() {
+		return nil, fmt.Errorf("%s over vectors", n.Op)
 	}
 	below, err := c.compile(n.Expr)
 	if err != nil {
@@ -185,20 +188,17 @@ func (e *treeEvaluator) evaluate(t *Tree) ([]Series, error) {
 	case t.aggregation != nil:
 		return e.aggregate(t.aggregation, l)
 	default:
-		return t.applyTo(l, e.grid)
+		return e.apply(t, l)
 	}
 }
 
-// applyTo does to each series what the tree's root does.
-func (t *Tree) applyTo(rows []Series, g Grid) ([]Series, error) {
+// apply does to each series what the tree's root does.
+func (e *treeEvaluator) apply(t *Tree, rows []Series) ([]Series, error) {
 	dropped := false
 	for i := range rows {
 		s := &rows[i]
-		if s.H != nil {
-			return nil, ErrFallback
-		}
-		r := row{v: s.V, ok: s.OK, all: s.OK == nil}
-		t.apply(&r, g)
+		r := row{v: s.V, ok: s.OK, all: s.OK == nil, h: s.H}
+		t.apply.apply(&r, e.grid, &e.out.annos)
 		if !r.all {
 			s.OK = r.ok
 		}
@@ -218,11 +218,12 @@ func (e *treeEvaluator) aggregate(p *Program, rows []Series) ([]Series, error) {
 	g := newGrouper(newResult(p, e.grid))
 	for i := range rows {
 		s := &rows[i]
-		if s.H != nil && !p.agg.sums() && !p.agg.counts() {
-			return nil, ErrFallback
+		r := row{v: s.V, ok: s.OK, all: s.OK == nil, h: s.H}
+		if err := p.admit(&r, &e.out.annos); err != nil {
+			return nil, err
 		}
 		of, _ := g.groupOf(s.Labels, int32(i))
-		of.state.add(&row{v: s.V, ok: s.OK, all: s.OK == nil, h: s.H}, int32(i))
+		of.state.add(&r, int32(i))
 		if p.agg.keepsLabels() {
 			g.result.names[int32(i)] = s.Labels
 		}

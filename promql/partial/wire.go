@@ -127,7 +127,11 @@ func Decode(p *Program, g Grid, data []byte) (*Result, error) {
 			}
 		}
 	case wireGroups:
-		for range d.Count(seriesBytes(g)) {
+		least := seriesBytes(g)
+		if !p.agg.cuttable() {
+			least = 1 + g.Len() // a count for each step
+		}
+		for range d.Count(least) {
 			gr := &group{labels: decodeLabels(&d), state: p.agg.newState(g.Len())}
 			if s, ok := gr.state.(wireState); ok {
 				s.decode(&d)

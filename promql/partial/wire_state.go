@@ -12,6 +12,9 @@ const (
 	stepsAll  = iota // every step
 	stepsNone        // no step
 	stepsSome        // a bit for each step, the lowest first
+	// stepsBehindHistograms begins an average that has native histograms, before its
+	// counts.
+	stepsBehindHistograms
 )
 
 func appendFloat(dst []byte, v float64) []byte {
@@ -133,6 +136,13 @@ func decodeSparse(d *wire.Decoder, n int) []float64 {
 }
 
 func (s *avgState) encode(dst []byte) []byte {
+	if s.hists != nil {
+		dst = append(dst, stepsBehindHistograms)
+		dst = appendHistSums(dst, s.hists)
+		for i := range s.hists {
+			dst = wire.AppendUvarint(dst, uint64(s.hists[i].n))
+		}
+	}
 	dst = appendSparse(dst, s.count)
 	has := func(k int) bool { return s.count[k] != 0 }
 	dst = appendValues(dst, s.value, has)
@@ -142,6 +152,18 @@ func (s *avgState) encode(dst []byte) []byte {
 
 func (s *avgState) decode(d *wire.Decoder) {
 	n := len(s.count)
+	rest := d.Rest()
+	d.Reset(rest)
+	if len(rest) > 0 && rest[0] == stepsBehindHistograms {
+		d.Byte()
+		s.hists = decodeHistSums(d, n)
+		for i := range s.hists {
+			s.hists[i].n = float64(d.Uvarint())
+			if (s.hists[i].n == 0) != (s.hists[i].sum == nil) || s.hists[i].n >= 1<<53 {
+				d.Fail("%v histograms in a sum", s.hists[i].n)
+			}
+		}
+	}
 	s.count = decodeCountsOf(d, n)
 	for k := range n {
 		if s.count[k] != 0 {
