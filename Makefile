@@ -33,6 +33,10 @@ build: ## build bin/count
 release: ## build bin/count as it is shipped: static, without paths of this machine
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/count
 
+.PHONY: sbom
+sbom: release ## write bin/count.cdx.json: what bin/count is made of, in CycloneDX's form
+	./$(BIN) version --sbom >$(BIN).cdx.json
+
 .PHONY: run
 run: build ## build and start a node at http://127.0.0.1:8080 with its data in ./count_data
 	./$(BIN) serve
@@ -55,7 +59,7 @@ cluster: build ## start three nodes at ports 8081 to 8083 with their data in ./c
 
 .PHONY: demo
 demo: ## start the demo in containers: three nodes, a load balancer, Prometheus and Grafana
-	$(COMPOSE) --profile grafana up -d --build
+	REVISION=$$(git rev-parse HEAD) DATE=$$(git log -1 --format=%cI) $(COMPOSE) --profile grafana up -d --build
 	@echo "Count http://127.0.0.1:8080/ui/  Prometheus http://127.0.0.1:9090  Grafana http://127.0.0.1:3000; docs/demo.md says what to look at"
 	@echo "make demo-kill NODE=3 kills a node, make demo-heal NODE=3 brings it back, make demo-down ends it"
 

@@ -67,7 +67,7 @@ count_image() {
 	local dir=$work/images/count
 	if [ -n "${BUILD_STAGE:-}" ]; then
 		golang_image "$(sed -n 's/^FROM \(.*\) AS build$/\1/p' deploy/Dockerfile)"
-		built count:local . -f deploy/Dockerfile
+		built count:local . -f deploy/Dockerfile --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null)"
 		return
 	fi
 	mkdir -p "$dir/data"

@@ -20,9 +20,19 @@ type Build struct {
 	Platform  string // os/arch
 }
 
+// revision and date are what the linker was told (-X) by a build that has the
+// sources without their history, as the one of the container image.
+var revision, date string
+
 // ReadBuild returns what the Go toolchain recorded in the binary.
 func ReadBuild() Build {
 	b := Build{Version: Release, Revision: "unknown", Date: "unknown", GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if revision != "" {
+		b.Revision = revision
+	}
+	if date != "" {
+		b.Date = date
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
