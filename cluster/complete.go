@@ -226,15 +226,20 @@ func (c *Cluster) serveFrontier(w *transport.Answer) error {
 	if t == nil {
 		return transport.Errorf(transport.CodeUnavailable, "node %d has no ring", c.opts.Node)
 	}
-	out := wire.AppendUvarint([]byte{c.countsByte()}, t.ring.Number())
-	out = wire.AppendUvarint(out, c.epoch(t))
-	deletes := c.local.Tombstones(math.MinInt64, math.MaxInt64)
-	out = wire.AppendUvarint(out, uint64(len(deletes)))
-	for i := range deletes {
-		out = wire.AppendUint64(out, uint64(deletes[i].Version))
-	}
-	w.End(c.ledger.AppendSets(out))
+	w.End(c.appendFrontier(nil, t, func(frontier.Stream) bool { return true }))
 	return nil
+}
+
+// appendFrontier appends what this node has stored of the streams that are wanted.
+func (c *Cluster) appendFrontier(dst []byte, t *topology, want func(frontier.Stream) bool) []byte {
+	dst = wire.AppendUvarint(append(dst, c.countsByte()), t.ring.Number())
+	dst = wire.AppendUvarint(dst, c.epoch(t))
+	deletes := c.local.Tombstones(math.MinInt64, math.MaxInt64)
+	dst = wire.AppendUvarint(dst, uint64(len(deletes)))
+	for i := range deletes {
+		dst = wire.AppendUint64(dst, uint64(deletes[i].Version))
+	}
+	return c.ledger.AppendSets(dst, want)
 }
 
 // known is another node's frontier.
@@ -257,12 +262,17 @@ func (c *Cluster) frontierOf(ctx context.Context, id ring.NodeID) (known, error)
 		return k, err
 	}
 	d := wire.NewDecoder(answer)
-	k.counts, k.ring, k.epoch = d.Byte() == 1, d.Uvarint(), d.Uvarint()
+	k = decodeFrontier(&d)
+	return k, d.Err()
+}
+
+func decodeFrontier(d *wire.Decoder) known {
+	k := known{counts: d.Byte() == 1, ring: d.Uvarint(), epoch: d.Uvarint()}
 	for range d.Count(8) {
 		k.deletes = append(k.deletes, model.Version(d.Uint64()))
 	}
-	k.sets = frontier.DecodeSets(&d)
-	return k, d.Err()
+	k.sets = frontier.DecodeSets(d)
+	return k
 }
 
 // CopyIsComplete says whether this node's own copy holds every write that was

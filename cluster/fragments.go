@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/wire"
@@ -20,11 +21,17 @@ type FragmentRunner func(ctx context.Context, share *Share, fragment []byte) (an
 func (c *Cluster) ServeFragments(run FragmentRunner) { c.fragments.Store(&run) }
 
 // fragmentRequest is what opFragment asks for: ring number, flags (1 = prove),
-// lists, fragment.
+// lists, wanted lists, frontier (with its length, empty without proving),
+// fragment.
 type fragmentRequest struct {
-	ring     uint64
-	prove    bool // compute only lists that the copy is proved complete for
-	lists    []int
+	ring  uint64
+	prove bool // compute only lists that the copy is proved complete for
+	lists []int
+	// wanted are lists that the asking node computes: the answer begins with the
+	// node's frontier of them, which saves a question.
+	wanted []int
+	// frontier is that of the asking node for the lists, for the same reason.
+	frontier []byte
 	fragment []byte
 }
 
@@ -34,15 +41,55 @@ func (q *fragmentRequest) append(dst []byte) []byte {
 		flags = 1
 	}
 	dst = append(wire.AppendUvarint(dst, q.ring), flags)
-	return append(appendLists(dst, q.lists), q.fragment...)
+	dst = appendLists(appendLists(dst, q.lists), q.wanted)
+	dst = wire.AppendBytes(dst, q.frontier)
+	return append(dst, q.fragment...)
+}
+
+func decodeFragmentRequest(d *wire.Decoder, t *topology) fragmentRequest {
+	q := fragmentRequest{ring: d.Uvarint(), prove: d.Byte()&1 != 0}
+	if t.ring.Number() != q.ring {
+		return q // its lists are others
+	}
+	q.lists, q.wanted = decodeLists(d, t), decodeLists(d, t)
+	q.frontier = d.Bytes()
+	q.fragment = d.Rest()
+	return q
+}
+
+// frontierOfLists returns this node's frontier of some lists of the ring.
+func (c *Cluster) frontierOfLists(t *topology, lists []int) []byte {
+	share := newShare(t, lists)
+	return c.appendFrontier(nil, t, func(s frontier.Stream) bool {
+		return s.Ring == t.ring.Number() && int(s.List) < len(share.lists) && share.lists[s.List]
+	})
+}
+
+// fragmentHead is what an answer begins with: lists that the node does not
+// compute, and its frontier of the wanted ones, where there are any.
+type fragmentHead struct {
+	others   []int
+	frontier *known
+}
+
+func decodeFragmentHead(d *wire.Decoder) fragmentHead {
+	h := fragmentHead{others: make([]int, 0, d.Count(1))}
+	for range cap(h.others) {
+		h.others = append(h.others, int(d.Uint32Varint()))
+	}
+	if d.Len() > 0 {
+		k := decodeFrontier(d)
+		h.frontier = &k
+	}
+	return h
 }
 
 // maxFragmentAnswer bounds the bytes of an answer.
 const maxFragmentAnswer = 1 << 30
 
-// askFragment has a node compute a fragment. head is called with the lists that
-// it does not compute, before the answer.
-func (c *Cluster) askFragment(ctx context.Context, id ring.NodeID, q *fragmentRequest, head func(others []int)) ([]byte, error) {
+// askFragment has a node compute a fragment. head is called with what the answer
+// begins with.
+func (c *Cluster) askFragment(ctx context.Context, id ring.NodeID, q *fragmentRequest, head func(fragmentHead)) ([]byte, error) {
 	p := c.peer(id)
 	if p == nil {
 		return nil, transport.ErrUnreachable
@@ -57,15 +104,12 @@ func (c *Cluster) askFragment(ctx context.Context, id ring.NodeID, q *fragmentRe
 		return nil, fmt.Errorf("head of a fragment: %w", err)
 	}
 	d := wire.NewDecoder(chunk)
-	others := make([]int, 0, d.Count(1))
-	for range cap(others) {
-		others = append(others, int(d.Uint32Varint()))
-	}
+	h := decodeFragmentHead(&d)
 	if d.Err() != nil {
 		return nil, d.Err()
 	}
-	head(others)
-	if len(others) >= len(q.lists) {
+	head(h)
+	if len(h.others) >= len(q.lists) {
 		return nil, errNothingProved
 	}
 	var answer []byte
@@ -91,51 +135,56 @@ func (c *Cluster) askFragment(ctx context.Context, id ring.NodeID, q *fragmentRe
 // fragmentPart is the size of the parts of an answer.
 const fragmentPart = 512 << 10
 
-// serveFragment answers with a head, the lists that are not computed, and the
-// answer of the FragmentRunner in parts.
-func (c *Cluster) serveFragment(ctx context.Context, d *wire.Decoder, w *transport.Answer) error {
+// serveFragment answers with a head and the answer of the FragmentRunner in parts.
+func (c *Cluster) serveFragment(ctx context.Context, from ring.NodeID, d *wire.Decoder, w *transport.Answer) error {
 	t, runner := c.topo.Load(), c.fragments.Load()
 	if t == nil || !c.settled.Load() || runner == nil || c.refill.running() {
 		return transport.Errorf(transport.CodeUnavailable, "node %d is starting or refilling", c.opts.Node)
 	}
-	number, prove := d.Uvarint(), d.Byte()&1 != 0
-	if d.Err() != nil {
+	q := decodeFragmentRequest(d, t)
+	switch {
+	case d.Err() != nil:
 		return d.Err()
-	}
-	if number == 0 {
+	case q.ring == 0:
 		return wire.Corruptf("a fragment without a ring")
+	case q.ring != t.ring.Number():
+		if err := c.sameRing(q.ring); err != nil {
+			return err
+		}
+		return transport.Errorf(transport.CodeNewRing, "node %d is changing to ring %d", c.opts.Node, q.ring)
 	}
-	if err := c.sameRing(number); err != nil {
+	head := []byte(nil)
+	if len(q.wanted) > 0 {
+		// Before the proof: what the asking node lacks of it then it may wait for.
+		head = c.frontierOfLists(t, q.wanted)
+	}
+	lists, others := q.lists, []int(nil)
+	if q.prove {
+		given := map[ring.NodeID]frontierSource{from: givenFrontier(q.frontier)}
+		lists, others = c.prove(ctx, t, lists, given)
+	}
+	if err := w.Send(append(appendLists(nil, others), head...)); err != nil || len(lists) == 0 {
 		return err
-	}
-	if t.ring.Number() != number {
-		return transport.Errorf(transport.CodeNewRing, "node %d is changing to ring %d", c.opts.Node, number)
-	}
-	lists, others := decodeLists(d, t), []int(nil)
-	fragment := d.Rest()
-	if d.Err() != nil {
-		return d.Err()
-	}
-	if prove {
-		lists, others = c.prove(ctx, t, lists)
-	}
-	if err := w.Send(appendLists(nil, others)); err != nil {
-		return err
-	}
-	if len(lists) == 0 {
-		return nil
 	}
 	c.stats.fragments.WithLabelValues(fragmentServed).Inc()
-	answer, err := (*runner)(ctx, newShare(t, lists), fragment)
+	answer, err := (*runner)(ctx, newShare(t, lists), q.fragment)
 	if err != nil {
 		return err
 	}
-	for len(answer) > 0 {
-		n := min(len(answer), fragmentPart)
-		if err := w.Send(answer[:n]); err != nil {
+	for len(answer) > fragmentPart {
+		if err := w.Send(answer[:fragmentPart]); err != nil {
 			return err
 		}
-		answer = answer[n:]
+		answer = answer[fragmentPart:]
 	}
+	w.End(answer)
 	return nil
+}
+
+// givenFrontier is the source of a frontier that came with a request.
+func givenFrontier(data []byte) frontierSource {
+	return func(context.Context) (known, error) {
+		d := wire.NewDecoder(data)
+		return decodeFrontier(&d), d.Err()
+	}
 }

@@ -263,7 +263,7 @@ func (c *Cluster) answer(ctx context.Context, from ring.NodeID, op transport.Op,
 	case opSelect:
 		return c.serveSelect(ctx, &d, w)
 	case opFragment:
-		return c.serveFragment(ctx, &d, w)
+		return c.serveFragment(ctx, from, &d, w)
 	case opLabelNames, opLabelValues:
 		return c.serveLabels(ctx, op, &d, w)
 	case opExemplars:

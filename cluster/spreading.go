@@ -10,6 +10,7 @@ import (
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/spread"
+	"github.com/count-db/count/cluster/transport"
 )
 
 // Where no node holds all series a query is computed where they lie: each list by
@@ -113,9 +114,15 @@ type run struct {
 	lists  []int
 	headed bool // it has been said for which lists the node computes
 	merged bool // over several copies
-	began  time.Time
-	cancel context.CancelFunc
-	over   bool
+	// wanted are lists of the asking node's own run of which the node is a
+	// candidate; frontier takes what it has stored of them. given are such
+	// frontiers, of the asking node's own run.
+	wanted   []int
+	frontier chan<- known
+	given    map[ring.NodeID]frontierSource
+	began    time.Time
+	cancel   context.CancelFunc
+	over     bool
 }
 
 // event is what happened to a run: its head, or its end.
@@ -152,11 +159,18 @@ func (s *spreading[T]) run(ctx context.Context) ([]T, error) {
 func (s *spreading[T]) assign(ctx context.Context) {
 	if len(s.open) > 0 {
 		byNode, nobody := spread.Assign(spread.Request{
-			Ring: s.t.ring, Self: s.c.opts.Node, Lists: s.open, Usable: s.usable, Load: s.load,
+			Ring: s.t.ring, Self: s.c.opts.Node, Lists: s.open, Usable: s.usable, Load: s.load, Turn: s.c.turn.Add(1),
 		})
 		s.open, s.merging = nil, append(s.merging, nobody...)
+		self := s.c.opts.Node
+		here := &run{id: self, lists: byNode[self]}
 		for id, lists := range byNode {
-			s.begin(ctx, &run{id: id, lists: lists})
+			if id != self {
+				s.begin(ctx, s.runAt(id, lists, here))
+			}
+		}
+		if len(here.lists) > 0 {
+			s.begin(ctx, here)
 		}
 	}
 	if len(s.merging) == 0 {
@@ -169,6 +183,40 @@ func (s *spreading[T]) assign(ctx context.Context) {
 	}
 	s.begin(ctx, &run{id: s.c.opts.Node, lists: s.merging, merged: true, headed: true})
 	s.merging = nil
+}
+
+// runAt returns the run of another node. Where that is a candidate of lists that
+// this node computes in here, the head of its answer has its frontier of them.
+func (s *spreading[T]) runAt(id ring.NodeID, lists []int, here *run) *run {
+	r := &run{id: id, lists: lists}
+	if !s.prove {
+		return r
+	}
+	for _, i := range here.lists {
+		if s.t.lists[i].Has(id) {
+			r.wanted = append(r.wanted, i)
+		}
+	}
+	if len(r.wanted) == 0 {
+		return r
+	}
+	frontiers := make(chan known, 1)
+	r.frontier = frontiers
+	if here.given == nil {
+		here.given = map[ring.NodeID]frontierSource{}
+	}
+	here.given[id] = func(ctx context.Context) (known, error) {
+		select {
+		case k, ok := <-frontiers:
+			if !ok {
+				return k, transport.ErrUnreachable
+			}
+			return k, nil
+		case <-ctx.Done():
+			return known{}, ctx.Err()
+		}
+	}
+	return r
 }
 
 // usable says whether an owner may be given a list.
@@ -229,7 +277,7 @@ func (s *spreading[T]) send(ctx context.Context, e event[T]) {
 func (s *spreading[T]) here(ctx context.Context, r *run) (none T, err error) {
 	lists, others := r.lists, []int(nil)
 	if s.prove {
-		lists, others = s.c.prove(ctx, s.t, lists)
+		lists, others = s.c.prove(ctx, s.t, lists, r.given)
 	}
 	s.send(ctx, event[T]{run: r, head: true, others: others})
 	if len(lists) == 0 {
@@ -248,9 +296,25 @@ var errNothingProved = errors.New("no list is computed")
 
 // remote has another node compute the lists.
 func (s *spreading[T]) remote(ctx context.Context, r *run) (none T, err error) {
-	q := fragmentRequest{ring: s.t.ring.Number(), prove: s.prove, lists: r.lists, fragment: s.job.Fragment}
-	answer, err := s.c.askFragment(ctx, r.id, &q, func(others []int) {
-		s.send(ctx, event[T]{run: r, head: true, others: others})
+	q := fragmentRequest{ring: s.t.ring.Number(), prove: s.prove, lists: r.lists, wanted: r.wanted, fragment: s.job.Fragment}
+	if s.prove {
+		q.frontier = s.c.frontierOfLists(s.t, r.lists)
+	}
+	told := false
+	tell := func(k *known) {
+		if r.frontier == nil || told {
+			return
+		}
+		told = true
+		if k != nil {
+			r.frontier <- *k // there is room
+		}
+		close(r.frontier)
+	}
+	defer tell(nil)
+	answer, err := s.c.askFragment(ctx, r.id, &q, func(h fragmentHead) {
+		tell(h.frontier)
+		s.send(ctx, event[T]{run: r, head: true, others: h.others})
 	})
 	if err != nil {
 		return none, err

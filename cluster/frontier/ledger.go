@@ -47,11 +47,11 @@ func (l *Ledger) Snapshot() Sets {
 	return l.sets.Clone()
 }
 
-// AppendSets appends the sets as they are sent.
-func (l *Ledger) AppendSets(dst []byte) []byte {
+// AppendSets appends the sets of the streams that are wanted as they are sent.
+func (l *Ledger) AppendSets(dst []byte, want func(Stream) bool) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sets.Append(dst)
+	return l.sets.Of(want).Append(dst)
 }
 
 // Unite takes another node's word, in its given start, that this node holds all

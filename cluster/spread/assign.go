@@ -19,6 +19,8 @@ type Request struct {
 	// Load is the share of all series that nodes were given before; nil = none.
 	// Assign adds to it.
 	Load map[ring.NodeID]float64
+	// Turn rotates the choice among equal owners from one request to the next.
+	Turn uint64
 }
 
 // Assign gives each list to one usable owner: to the asking node, else to one in
@@ -50,7 +52,8 @@ func Assign(r Request) (lists map[ring.NodeID][]int, nobody []int) {
 	for _, i := range order {
 		l := &r.Ring.Lists()[i]
 		best, found := ring.NodeID(0), false
-		for _, id := range l.Nodes[:l.Owners] {
+		for k := range l.Owners {
+			id := l.Nodes[(k+int(r.Turn%uint64(l.Owners)))%l.Owners]
 			if !r.Usable(i, id) {
 				continue
 			}

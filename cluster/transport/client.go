@@ -131,11 +131,16 @@ func (c *client) answer(k kind, id uint32, payload []byte) error {
 		}
 		return o.stream.put(payload)
 	case kindEnd:
-		if o.stream != nil {
-			o.stream.fail(errEndOfStream)
+		if o.stream == nil {
+			o.done(payload, nil)
 			return nil
 		}
-		o.done(payload, nil)
+		var err error
+		if len(payload) > 0 {
+			err = o.stream.put(payload)
+		}
+		o.stream.fail(errEndOfStream)
+		return err
 	case kindError:
 		o.fail(decodeError(payload))
 	case kindPong:

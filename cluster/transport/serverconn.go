@@ -369,7 +369,8 @@ func (a *Answer) Send(payload []byte) error {
 	}
 }
 
-// End sets the whole of an answer that the caller reads at once.
+// End sets the whole of an answer that the caller reads at once, or the last part
+// of one that it reads as a stream.
 func (a *Answer) End(payload []byte) { a.last = payload }
 
 // refTable translates a sender's references to this node's.

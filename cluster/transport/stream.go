@@ -19,7 +19,7 @@ type Stream struct {
 	c      *client
 	id     uint32
 	ctx    context.Context
-	chunks chan []byte // capacity window: the sender has no credit for more
+	chunks chan []byte // capacity window, and the end: the sender has no credit for more
 	taken  int         // chunks read since credit was last given
 	once   sync.Once
 	ended  chan struct{} // closed when err is set
@@ -27,7 +27,7 @@ type Stream struct {
 }
 
 func (c *client) stream(ctx context.Context, op Op, payload []byte) (*Stream, error) {
-	s := &Stream{c: c, ctx: ctx, chunks: make(chan []byte, window), ended: make(chan struct{})}
+	s := &Stream{c: c, ctx: ctx, chunks: make(chan []byte, window+1), ended: make(chan struct{})}
 	id, err := c.add(&call{stream: s}, kindCall, false, c.callFrame(ctx, op, payload))
 	s.id = id
 	return s, err
