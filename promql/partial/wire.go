@@ -51,8 +51,8 @@ var (
 func (r *Result) Append(dst []byte, query string) []byte {
 	start := len(dst)
 	steps := r.grid.Len()
-	// Room for most: counts, and labels and one column for each series or group.
-	dst = slices.Grow(dst, 64+4*steps+(len(r.rows)+len(r.groups))*(64+9*steps))
+	// Room for most: counts, and labels and two columns for each series or group.
+	dst = slices.Grow(dst, 64+4*steps+(len(r.rows)+len(r.groups))*(64+18*steps))
 	dst = wire.BeginFrame(dst)
 	dst = append(dst, wireVersion, r.wireKind())
 	dst = wire.AppendUvarint(dst, uint64(r.grid.Len()))

@@ -46,6 +46,7 @@ func TestPrometheusScriptsOnNodes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Parallel() // most of the time is spent waiting for clusters to be founded
 			s := &scripts{engine: e, nodes: c.nodes, rf: c.rf}
 			promqltest.RunBuiltinTestsWithStorage(t, e, s.newStorage)
 			own, remote := s.fragments["own"], s.fragments["remote"]
@@ -85,7 +86,7 @@ func (s *scripts) newStorage(t testing.TB) storage.Storage {
 	}
 	var peers []*peer
 	for i, address := range seeds {
-		p, err := newPeer(network, i+1, address, seeds, s.rf)
+		p, err := newPeer(network, i+1, fmt.Sprint(i+1), address, seeds, s.rf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +144,7 @@ func (s *scripts) count(metrics *prometheus.Registry) error {
 	return nil
 }
 
-func newPeer(network *memnet.Network, id int, address string, seeds []string, rf int) (*peer, error) {
+func newPeer(network *memnet.Network, id int, disk, address string, seeds []string, rf int) (*peer, error) {
 	fs := vfs.NewMem()
 	db, err := engine.Open(fs, "data", engine.Options{NoBackground: true, Sync: engine.SyncNever, Versions: true})
 	if err != nil {
@@ -152,7 +153,8 @@ func newPeer(network *memnet.Network, id int, address string, seeds []string, rf
 	metrics := prometheus.NewRegistry()
 	c, err := cluster.New(node.ClusterLocal(db), db.Clock(), cluster.Options{
 		Node: ring.NodeID(id), Cluster: "scripts", Address: address, Seeds: seeds, RF: rf,
-		Disk: membership.Disk{ID: fmt.Sprint(id), Starts: 1}, FS: fs, Dir: "cluster", Dial: network.Dialer(address), NoGossip: true, Metrics: metrics,
+		Disk: membership.Disk{ID: disk, Starts: 1}, FS: fs, Dir: "cluster", Dial: network.Dialer(address), NoGossip: true, Metrics: metrics,
+		Heartbeat: 500 * time.Millisecond, FailureTimeout: 5 * time.Second,
 		Rule: func(a, b *model.HistogramPoint) int {
 			return version.Compare(version.OfHistogram(a), version.OfHistogram(b))
 		},
@@ -179,7 +181,7 @@ func awaitWhole(t testing.TB, c *cluster.Cluster, nodes int) {
 	t.Helper()
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
-	for end := time.Now().Add(20 * time.Second); c.Health().Size < nodes; <-poll.C {
+	for end := time.Now().Add(time.Minute); c.Health().Size < nodes; <-poll.C {
 		if time.Now().After(end) {
 			t.Fatalf("no cluster: %+v", c.Health())
 		}

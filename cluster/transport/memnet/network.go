@@ -89,8 +89,19 @@ func (n *Network) Delay(a, b string, d time.Duration) {
 // Kill ends all connections of a host and stops it listening, as the end of its
 // process would.
 func (n *Network) Kill(host string) {
+	n.Reset(host)
 	n.mu.Lock()
 	l := n.listeners[host]
+	n.mu.Unlock()
+	if l != nil {
+		_ = l.Close() // never fails
+	}
+}
+
+// Reset ends all connections of a host, which goes on listening.
+func (n *Network) Reset(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for h := range n.conns {
 		if h.way.from == host || h.way.to == host {
 			h.reset = true
@@ -98,10 +109,6 @@ func (n *Network) Kill(host string) {
 		}
 	}
 	n.changed.Broadcast()
-	n.mu.Unlock()
-	if l != nil {
-		_ = l.Close() // never fails
-	}
 }
 
 func (n *Network) blockedLocked(l link) bool {
