@@ -18,6 +18,7 @@ import (
 	prompromql "github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/cluster/transport/memnet"
 	"github.com/count-db/count/internal/node"
 	"github.com/count-db/count/promql"
@@ -220,7 +221,7 @@ func (s *spreadCluster) compare(i int, query string) {
 		}
 	}
 	if got.Err != nil {
-		if strings.Contains(got.Err.Error(), "possibly") || strings.Contains(got.Err.Error(), "no owner") {
+		if strings.Contains(got.Err.Error(), cluster.ErrNoAnswer.Error()) {
 			s.marked++
 			return
 		}
