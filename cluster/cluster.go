@@ -43,16 +43,17 @@ type Cluster struct {
 	gate    sync.RWMutex
 	settled atomic.Bool // a majority was heard since the start, or the failure timeout has passed
 
-	mu       sync.Mutex
-	view     *membership.View                // guarded by mu
-	state    *membership.State               // guarded by mu; saved when it changes
-	peers    map[ring.NodeID]*transport.Peer // guarded by mu; the other members of the ring
-	started  bool                            // guarded by mu
-	resolved []ring.NodeID                   // guarded by mu; who answered under the seeds' names, when all did
-	waits    error                           // guarded by mu; why the cluster is not founded
-	refused  map[string]string               // guarded by mu; who refused or was refused, and why
-	back     map[ring.NodeID]chan struct{}   // guarded by mu; capacity 1: the node is back, bring it up to date
-	core     *agree.Core                     // guarded by mu; this node's part in deciding the next ring
+	mu         sync.Mutex
+	view       *membership.View                // guarded by mu
+	state      *membership.State               // guarded by mu; saved when it changes
+	peers      map[ring.NodeID]*transport.Peer // guarded by mu; the other members of the ring
+	started    bool                            // guarded by mu
+	resolved   []ring.NodeID                   // guarded by mu; who answered under the seeds' names, when all did
+	seenStarts uint64                          // guarded by mu; of this node's disk, the most that others remember
+	waits      error                           // guarded by mu; why the cluster is not founded
+	refused    map[string]string               // guarded by mu; who refused or was refused, and why
+	back       map[ring.NodeID]chan struct{}   // guarded by mu; capacity 1: the node is back, bring it up to date
+	core       *agree.Core                     // guarded by mu; this node's part in deciding the next ring
 
 	refill    refillState
 	changing  *changing

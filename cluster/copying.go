@@ -3,8 +3,10 @@ package cluster
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
+	"github.com/count-db/count/cluster/antientropy"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/rebalance"
@@ -86,7 +88,7 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 	until := nextCut(p.Until, time.Now())
 	q := sliceRequest(t, c.opts.Node, p.Until, until)
 	q.copying = true
-	samples, err = c.mergeSlice(t, sources, q)
+	samples, err = c.mergeSlice(t, sources, q, c.opts.CopyShare)
 	if err != nil {
 		return false, 0, err
 	}
@@ -166,8 +168,10 @@ func sliceRequest(t *topology, holder ring.NodeID, from, until int64) selectRequ
 	return q
 }
 
-// mergeSlice stores the merged content of the sources.
-func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest) (samples int, err error) {
+// mergeSlice stores the merged content of the sources. It rests between batches,
+// and with it the sources, so that all of it takes no more than a share of the
+// processors and writes keep their latency.
+func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest, share float64) (samples int, err error) {
 	s, err := c.open(c.ctx, newAnswers(t, quorum.Quorum), sources, q)
 	if err != nil {
 		return 0, err
@@ -175,7 +179,8 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	defer s.Close()
 	s.patient = true
 	budget := rebalance.NewThrottle(float64(c.opts.CopyRate))
-	v := c.newByVersion()
+	share = min(share*float64(runtime.GOMAXPROCS(0)), 1) // one goroutine does most of it
+	v, began := c.newByVersion(), time.Now()
 	flush := func() error {
 		n := v.samples
 		batches := v.take()
@@ -184,7 +189,9 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 			c.putBatch(b)
 		}
 		if err == nil {
-			err = c.rest(budget.Take(time.Now(), n*sampleBytes))
+			now := time.Now()
+			err = c.rest(max(budget.Take(now, n*sampleBytes), antientropy.Rest(now.Sub(began), share)))
+			began = time.Now()
 		}
 		return err
 	}
@@ -214,7 +221,7 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 }
 
 // copyBatch is how many samples are stored together.
-const copyBatch = 400_000
+const copyBatch = 100_000
 
 // rest waits, unless the node stops.
 func (c *Cluster) rest(d time.Duration) error {

@@ -98,6 +98,9 @@ func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
 		c.saveLocked()
 	}
 	if mine, ok := h.Seen[c.opts.Node]; ok && c.state.Ring != nil {
+		if mine.Disk == c.opts.Disk.ID {
+			c.seenStarts = max(c.seenStarts, mine.Starts)
+		}
 		c.checkDiskLocked([]membership.Sighting{mine})
 	}
 }

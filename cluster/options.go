@@ -43,9 +43,13 @@ type Options struct {
 	// VerifyShare is the share of one core that comparing everything again and
 	// again may take. Default: 0.01.
 	VerifyShare float64
-	// CopyRate bounds the bytes a second that a change of the ring copies to this
-	// node. Default: 64 MiB.
+	// CopyRate bounds the bytes a second (16 a sample) that a change of the ring or
+	// a refill copies to this node. Default: 64 MiB.
 	CopyRate int64
+	// CopyShare is the share of the processors that the copying of a change may
+	// take; a refill, without which a copy is missing, takes twice that. Default:
+	// 0.25.
+	CopyShare float64
 	// MaxSamples bounds the samples that one read holds in memory. Default:
 	// 50 million.
 	MaxSamples int
@@ -102,6 +106,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.DigestInterval, time.Minute)
 	setDefault(&o.VerifyShare, 0.01)
 	setDefault(&o.CopyRate, 64<<20)
+	setDefault(&o.CopyShare, 0.25)
 	setDefault(&o.MaxSamples, 50_000_000)
 	setDefault(&o.MaxDigests, 1_000_000)
 	setDefault(&o.MaxHints, 4<<30)

@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
 )
@@ -121,7 +123,7 @@ func (c *Cluster) refillOnce() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state.Refilling, c.state.Merged = "", c.opts.Disk.ID
+	c.state.Refilling, c.state.Merged, c.state.Refilled = "", c.opts.Disk.ID, nil
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		return err
 	}
@@ -184,12 +186,17 @@ func (c *Cluster) takeMarks(others []ring.NodeID) error {
 	return nil
 }
 
+var errOlderCopy = errors.New("the disk was found to be an older copy meanwhile: everything is merged anew")
+
 // mergeFrom stores the merged content of the others, slice by slice of time and
-// within the same budget as what a change of the ring copies.
+// within the same budget as what a change of the ring copies. How far it came is
+// durable, so a restart goes on there.
 func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err error) {
-	for from := int64(0); ; {
+	from := c.refilledUntil(t)
+	resumed := from > 0
+	for {
 		until := nextCut(from, time.Now())
-		n, err := c.mergeSlice(t, others, sliceRequest(t, c.opts.Node, from, until))
+		n, err := c.mergeSlice(t, others, sliceRequest(t, c.opts.Node, from, until), 2*c.opts.CopyShare)
 		samples += n
 		if err != nil {
 			return samples, err
@@ -197,8 +204,38 @@ func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err
 		if until == math.MaxInt64 {
 			return samples, c.takeMetadata(others)
 		}
+		if resumed && c.refilledUntil(t) == 0 {
+			return samples, errOlderCopy
+		}
 		from = until
+		if err := c.noteRefilled(t, from); err != nil {
+			return samples, err
+		}
 	}
+}
+
+// refilledUntil returns where a refill of an earlier run goes on: it filled this
+// disk under this ring, and for the reason that there is now.
+func (c *Cluster) refilledUntil(t *topology) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.state.Refilled
+	if p == nil || p.Disk != c.opts.Disk.ID || p.Ring != t.ring.Number() || p.Reason != c.state.Refilling {
+		return 0
+	}
+	if c.opts.Disk.Gap && p.Starts != c.opts.Disk.Starts || c.seenStarts > c.opts.Disk.Starts {
+		return 0 // this start has lost something again, or the disk is an older copy
+	}
+	return p.Until
+}
+
+func (c *Cluster) noteRefilled(t *topology, until int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Refilled = &membership.RefillProgress{
+		Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Ring: t.ring.Number(), Reason: c.state.Refilling, Until: until,
+	}
+	return c.state.Save(c.opts.FS, c.opts.Dir)
 }
 
 func (c *Cluster) takeDeletes(s *Set) error {

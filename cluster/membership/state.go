@@ -107,8 +107,20 @@ type State struct {
 	Vote []byte `json:"vote,omitempty"`
 	// Copied is how far this node has come with its part of a change.
 	Copied *CopyProgress `json:"copied,omitempty"`
+	// Refilled is how far such a merge has come.
+	Refilled *RefillProgress `json:"refilled,omitempty"`
 	// Shed is when this node dropped last what it does not own.
 	Shed *ShedProgress `json:"shed,omitempty"`
+}
+
+// RefillProgress is how far a node has come with merging back what it lost (C5).
+// Another disk, ring or reason begins anew.
+type RefillProgress struct {
+	Disk   string `json:"disk_id"`
+	Starts uint64 `json:"starts"` // of the disk, when it came so far
+	Ring   uint64 `json:"ring"`
+	Reason string `json:"reason"`
+	Until  int64  `json:"until"` // ms; everything before it is merged
 }
 
 // ShedProgress says that a node dropped what it does not own.

@@ -16,6 +16,8 @@ type Config struct {
 	ClusterSecret     string
 	Zone              string
 	ReplicationFactor int
+	CopyRate          int64 // bytes a second
+	CopyCPUPercent    int
 	HeartbeatInterval time.Duration
 	FailureTimeout    time.Duration
 

@@ -31,6 +31,7 @@ func (n *Node) connectCluster(p *parts) error {
 		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
 		MaxSamples: cfg.QueryMaxSamples, MaxSpreads: cfg.QueryConcurrency,
+		CopyRate: cfg.CopyRate, CopyShare: float64(cfg.CopyCPUPercent) / 100,
 		Rule: compareHistograms,
 		FS:   n.fs, Dir: n.clusterDir(),
 		Logger: n.part("cluster"), Metrics: p.metrics,

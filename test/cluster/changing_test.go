@@ -104,7 +104,7 @@ func TestJoinAndLeave(t *testing.T) {
 	close(stop)
 	running.Wait()
 	if refused := l.refusals.Load(); refused > 0 {
-		t.Errorf("%d writes were refused", refused)
+		t.Errorf("%d writes were refused: %s", refused, l.first)
 	}
 	c.node(2).Kill() // one more may vanish
 	for _, id := range []int{3, 4} {
@@ -221,7 +221,7 @@ func TestReplicationFactor(t *testing.T) {
 	close(stop)
 	running.Wait()
 	if refused := l.refusals.Load(); refused > 0 {
-		t.Errorf("%d writes were refused", refused)
+		t.Errorf("%d writes were refused: %s", refused, l.first)
 	}
 	c.node(1).Kill()
 	for _, id := range []int{2, 3} {
@@ -237,4 +237,48 @@ func TestReplicationFactor(t *testing.T) {
 	c.node(1).Restart("REPLICATION_FACTOR=5")
 	c.node(1).WaitReady()
 	c.factor(2)
+}
+
+// TestTwoJoinsDuringAKill: two nodes join three at once, under load, and one of
+// the three is killed in the middle and comes back when both are in.
+func TestTwoJoinsDuringAKill(t *testing.T) {
+	c := start(t, 3)
+	l := newLedger()
+	stop := make(chan struct{})
+	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.all[i%2] })
+	more := func(acks int64) {
+		goal := l.acks.Load() + acks
+		c.node(2).Eventually(60*time.Second, "writes go on", func() error {
+			if have := l.acks.Load(); have < goal {
+				return fmt.Errorf("%d of %d writes acknowledged", have, goal)
+			}
+			return nil
+		})
+	}
+	more(300)
+	c.join()
+	c.join()
+	c.node(3).Kill()
+	more(100)
+	for _, id := range []int{1, 2, 4, 5} {
+		members(c.node(id), 5)
+	}
+	c.node(3).Restart()
+	members(c.node(3), 5)
+	c.whole()
+	more(200)
+	close(stop)
+	running.Wait()
+	if refused := l.refusals.Load(); refused > 0 {
+		t.Errorf("%d writes were refused: %s", refused, l.first)
+	}
+	c.node(1).Kill()
+	for _, id := range []int{2, 3, 4, 5} {
+		c.sees(id, 4)
+		for client := range 6 {
+			if !l.check(t, c.node(id), fmt.Sprintf("client.%d", client)) {
+				t.Errorf("an incomplete read through node %d", id)
+			}
+		}
+	}
 }

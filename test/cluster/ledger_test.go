@@ -17,6 +17,7 @@ type ledger struct {
 	mu    sync.Mutex
 	tried map[key]float64
 	acked map[key]float64
+	first string // the first refusal; guarded by mu
 
 	acks, refusals, complete atomic.Int64
 	longest                  atomic.Int64 // nanoseconds without an acknowledgement of any client
@@ -43,6 +44,11 @@ func (l *ledger) write(n *process.Node, k key) error {
 	err := n.Insert(k.series, k.t, v)
 	if err != nil {
 		l.refusals.Add(1)
+		l.mu.Lock()
+		if l.first == "" {
+			l.first = fmt.Sprintf("%s: %v", time.Now().UTC().Format(time.RFC3339Nano), err)
+		}
+		l.mu.Unlock()
 		return err
 	}
 	l.acks.Add(1)

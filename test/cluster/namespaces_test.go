@@ -97,6 +97,7 @@ func inside(t *testing.T, name string) {
 		{"pair cut", 3, pairCut},
 		{"loss", 3, lossy},
 		{"three and two", 5, threeAndTwo},
+		{"leave during a partition", 4, leaveDuringPartition},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := &network{t: t, name: name, n: c.n}
@@ -267,6 +268,60 @@ func threeAndTwo(t *testing.T, w *network, c *nodes) {
 		for i := range 30 {
 			if !l.check(t, n, fmt.Sprintf("split.%d", i)) {
 				t.Error("an incomplete read though all is well")
+			}
+		}
+	}
+}
+
+// leaveDuringPartition has a node leave while another one is cut off from all: no
+// write is refused, the leave comes to its end, and the node that was cut off
+// learns of it when it is back.
+func leaveDuringPartition(t *testing.T, w *network, c *nodes) {
+	l := newLedger()
+	stop := make(chan struct{})
+	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.node(1 + 2*(i%2)) })
+	until := func(acks int64) {
+		c.node(1).Eventually(60*time.Second, "writes go on", func() error {
+			if have := l.acks.Load(); have < acks {
+				return fmt.Errorf("%d of %d writes acknowledged", have, acks)
+			}
+			return nil
+		})
+	}
+	until(200)
+	w.cutPairs([2]int{2, 1}, [2]int{2, 3}, [2]int{2, 4})
+	c.sees(1, 3)
+	left := make(chan string, 1)
+	go func() {
+		code, body, err := c.node(4).Post("/cluster/leave", "")
+		left <- fmt.Sprintf("%d %s %v", code, body, err)
+	}()
+	until(l.acks.Load() + 200)
+	w.mendBridge()
+	select {
+	case answer := <-left:
+		if !strings.HasPrefix(answer, "200 ") {
+			t.Errorf("the leave was answered %s", answer)
+		}
+	case <-time.After(60 * time.Second):
+		t.Fatal("the leave does not come to its end")
+	}
+	c.node(4).Stop()
+	for _, n := range c.all[:3] {
+		members(n, 3)
+	}
+	until(l.acks.Load() + 100)
+	close(stop)
+	running.Wait()
+	if refused := l.refusals.Load(); refused > 0 {
+		t.Errorf("%d writes were refused: %s", refused, l.first)
+	}
+	c.node(1).Kill()
+	for _, id := range []int{2, 3} {
+		c.sees(id, 2)
+		for client := range 6 {
+			if !l.check(t, c.node(id), fmt.Sprintf("client.%d", client)) {
+				t.Errorf("an incomplete read through node %d", id)
 			}
 		}
 	}
