@@ -107,3 +107,41 @@ func TestRingMovesUnderWrites(t *testing.T) {
 		})
 	}
 }
+
+// TestJoinWithADeadMember: one of three is dead when a fourth joins. The moment
+// the dual ring is in force the new node is needed for some writes and is not
+// connected to yet: they wait for it.
+func TestJoinWithADeadMember(t *testing.T) {
+	for _, rf := range []int{2, 3} {
+		t.Run(fmt.Sprintf("rf%d", rf), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				tc := newTestCluster(t, 3, rf)
+				tc.ready()
+				l := newLedger()
+				tc.fill(l, 100)
+				tc.stop(tc.nodes[2])
+				tc.until("the others know", time.Minute, func() bool { return tc.nodes[0].Health().Size == 2 && tc.nodes[1].Health().Size == 2 })
+				// What connects to the new node takes its time.
+				tc.net.Delay(hostOf(1), hostOf(4), 30*time.Millisecond)
+				tc.net.Delay(hostOf(2), hostOf(4), 30*time.Millisecond)
+				clients := []*client{tc.client(l, tc.nodes[0], 1), tc.client(l, tc.nodes[1], 2)}
+				tc.join()
+				tc.until("the join is done", 2*time.Minute, func() bool {
+					return len(tc.nodes[0].members()) == 4 && len(tc.nodes[1].members()) == 4 && len(tc.nodes[3].members()) == 4
+				})
+				for _, c := range clients {
+					c.end()
+					if c.refused > 0 || c.marked > 0 {
+						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+					}
+				}
+				tc.start(tc.nodes[2])
+				tc.untilMembers(1, 2, 3, 4)
+				tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+				for _, n := range tc.nodes {
+					l.readAll(t, n)
+				}
+			})
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -389,6 +390,7 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 	defer timer.Stop()
 	late := false
 	for {
+		var soon <-chan time.Time
 		w.mu.Lock()
 		outcome, copies, stale, moved := w.tracker.Outcome(), w.tracker.Copies(), w.stale, w.moved
 		standIns := w.tracker.StandIns(nil, func(id ring.NodeID) bool { return late || w.c.doubtfulNode(id) })
@@ -401,10 +403,12 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 			return copies, nil
 		case stale != 0:
 			return copies, fmt.Errorf("%w (version %d)", ErrStale, stale)
-		case outcome == quorum.Failed && len(standIns) == 0:
-			return copies, err
 		case moved && w.c.topo.Load() != w.t:
 			return copies, err // the newer ring is here: nobody waits for the older one's answers
+		case outcome == quorum.Failed && len(standIns) == 0 && w.mayConnect():
+			soon = time.After(connectPoll)
+		case outcome == quorum.Failed && len(standIns) == 0:
+			return copies, err
 		}
 		w.ask(ctx, standIns)
 		if len(standIns) > 0 {
@@ -412,6 +416,8 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 		}
 		select {
 		case <-w.signal:
+		case <-soon:
+			w.askAgain(ctx)
 		case <-timer.C:
 			late = true
 			w.askAgain(ctx)
@@ -422,6 +428,19 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 			return copies, errors.Join(ErrClosed, err)
 		}
 	}
+}
+
+// connectPoll is how often a write looks whether a node that became a member a
+// moment ago is connected.
+const connectPoll = 10 * time.Millisecond
+
+// mayConnect says whether a candidate of the write is only just being connected
+// to, as right after a ring came into force that it is new in.
+func (w *write) mayConnect() bool {
+	return slices.ContainsFunc(w.t.ring.Members(), func(m ring.Member) bool {
+		p := w.c.peer(m.ID)
+		return p != nil && p.Untried()
+	})
 }
 
 // askAgain asks the candidates that could not be reached and now can: right after

@@ -56,10 +56,13 @@ type Peer struct {
 	changed chan struct{} // guarded by mu; closed and replaced when the connections change
 }
 
+// errNotTried is Err of a peer whose first attempt to connect has not ended.
+var errNotTried = errors.New("not connected yet")
+
 // NewPeer returns a peer and begins to connect to it.
 func NewPeer(o PeerOptions) *Peer {
 	ctx, stop := context.WithCancel(context.Background())
-	p := &Peer{opts: o, ctx: ctx, stop: stop, kick: make(chan struct{}, 1), changed: make(chan struct{}), err: errors.New("not connected yet")}
+	p := &Peer{opts: o, ctx: ctx, stop: stop, kick: make(chan struct{}, 1), changed: make(chan struct{}), err: errNotTried}
 	p.wg.Add(1)
 	go p.keep()
 	return p
@@ -206,6 +209,31 @@ func (p *Peer) Silence() (d time.Duration, ok bool) {
 	return max(samples.silence(), calls.silence()), true
 }
 
+// Untried says whether the first attempt to connect has not ended: nothing is
+// known of the peer yet.
+func (p *Peer) Untried() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.samples == nil && errors.Is(p.err, errNotTried)
+}
+
+// tried returns when the first attempt to connect has ended.
+func (p *Peer) tried(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		changed, untried := p.changed, p.samples == nil && errors.Is(p.err, errNotTried)
+		p.mu.Unlock()
+		if !untried {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Err says why there is no connection, nil when there is one.
 func (p *Peer) Err() error {
 	p.mu.Lock()
@@ -233,8 +261,10 @@ func (p *Peer) Append(a *Append, done func(AppendReply, error)) error {
 	return c.append(a, done)
 }
 
-// Call asks for an answer in one part.
+// Call asks for an answer in one part. A peer that is only just connected to is
+// waited for.
 func (p *Peer) Call(ctx context.Context, op Op, payload []byte) ([]byte, error) {
+	p.tried(ctx)
 	c, err := p.caller()
 	if err != nil {
 		return nil, err
@@ -242,8 +272,10 @@ func (p *Peer) Call(ctx context.Context, op Op, payload []byte) ([]byte, error) 
 	return c.call(ctx, op, payload)
 }
 
-// Stream asks for an answer in parts. The stream must be closed.
+// Stream asks for an answer in parts. The stream must be closed. A peer that is
+// only just connected to is waited for.
 func (p *Peer) Stream(ctx context.Context, op Op, payload []byte) (*Stream, error) {
+	p.tried(ctx)
 	c, err := p.caller()
 	if err != nil {
 		return nil, err
