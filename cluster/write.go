@@ -388,9 +388,10 @@ func (w *write) storeHere(ctx context.Context, b *model.Batch, role quorum.Role)
 func (w *write) wait(ctx context.Context) (copies int, err error) {
 	timer := time.NewTimer(w.c.opts.StandInAfter)
 	defer timer.Stop()
+	connecting := time.NewTimer(time.Hour)
+	defer connecting.Stop()
 	late := false
 	for {
-		var soon <-chan time.Time
 		w.mu.Lock()
 		outcome, copies, stale, moved := w.tracker.Outcome(), w.tracker.Copies(), w.stale, w.moved
 		standIns := w.tracker.StandIns(nil, func(id ring.NodeID) bool { return late || w.c.doubtfulNode(id) })
@@ -406,7 +407,7 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 		case moved && w.c.topo.Load() != w.t:
 			return copies, err // the newer ring is here: nobody waits for the older one's answers
 		case outcome == quorum.Failed && len(standIns) == 0 && w.mayConnect():
-			soon = time.After(connectPoll)
+			connecting.Reset(connectPoll)
 		case outcome == quorum.Failed && len(standIns) == 0:
 			return copies, err
 		}
@@ -416,7 +417,7 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 		}
 		select {
 		case <-w.signal:
-		case <-soon:
+		case <-connecting.C:
 			w.askAgain(ctx)
 		case <-timer.C:
 			late = true
