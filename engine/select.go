@@ -218,8 +218,8 @@ func (s *Selection) Read(i int, mint, maxt int64, dst *model.Columns) error {
 	return nil
 }
 
-// read merges the parts of the view, in the order of arrival.
-func (s *Selection) read(sc *readScratch, i int, mint, maxt int64, dst *model.Columns) error {
+// gather finds the chunks of a series in the files of the view.
+func (s *Selection) gather(sc *readScratch, i int, mint, maxt int64) error {
 	for k := range s.days {
 		d := &s.days[k]
 		if n := d.at[i]; n >= 0 && d.file.overlaps(mint, maxt) {
@@ -228,15 +228,23 @@ func (s *Selection) read(sc *readScratch, i int, mint, maxt int64, dst *model.Co
 			}
 		}
 	}
-	ref := s.series[i].ref
-	if ref == 0 {
-		return sc.readRuns(sc.runs, s.db.opts.Versions, mint, maxt, dst)
+	if ref := s.series[i].ref; ref != 0 {
+		return sc.gather(s.files, ref, mint, maxt)
 	}
-	if err := sc.gather(s.files, ref, mint, maxt); err != nil {
+	return nil
+}
+
+// read merges the parts of the view, in the order of arrival.
+func (s *Selection) read(sc *readScratch, i int, mint, maxt int64, dst *model.Columns) error {
+	if err := s.gather(sc, i, mint, maxt); err != nil {
 		return err
 	}
 	if err := sc.readRuns(sc.runs, s.db.opts.Versions, mint, maxt, dst); err != nil {
 		return err
+	}
+	ref := s.series[i].ref
+	if ref == 0 {
+		return nil
 	}
 	if s.view.frozen != nil {
 		if err := s.addBuffer(sc, s.view.frozen.Buffer, ref, mint, maxt, dst); err != nil {

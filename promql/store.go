@@ -20,6 +20,8 @@ type (
 	Series = store.Series
 	// Selection is a set with random access.
 	Selection = store.Selection
+	// Condenser is a selection that can describe runs of samples.
+	Condenser = store.Condenser
 	// Tracked is a selection whose storage remembers when it changed.
 	Tracked = store.Tracked
 	// ExemplarSeries are the exemplars of one series.

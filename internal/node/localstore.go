@@ -66,6 +66,7 @@ type localSet struct {
 var (
 	_ promql.SeriesSet = (*localSet)(nil)
 	_ promql.Tracked   = (*localSet)(nil)
+	_ promql.Condenser = (*localSet)(nil)
 )
 
 // Scope implements promql.Tracked: all that the storage has.
@@ -97,4 +98,9 @@ func (s localSeries) Labels() labels.Labels { return s.sel.Labels(s.i) }
 // Read implements promql.Series.
 func (s localSeries) Read(mint, maxt int64, dst *model.Columns) error {
 	return s.sel.Read(s.i, mint, maxt, dst)
+}
+
+// Condense implements promql's store.SeriesCondenser.
+func (s localSeries) Condense(mint, maxt int64, how model.Condense, dst *model.Condensed) (bool, error) {
+	return s.sel.Condense(s.i, mint, maxt, how, dst)
 }

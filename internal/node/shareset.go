@@ -20,6 +20,7 @@ type shareSet struct {
 var (
 	_ promql.SeriesSet = (*shareSet)(nil)
 	_ promql.Tracked   = (*shareSet)(nil)
+	_ promql.Condenser = (*shareSet)(nil)
 )
 
 func newShareSet(sel *engine.Selection, share *cluster.Share) *shareSet {
@@ -53,6 +54,11 @@ func (s *shareSet) ChangedFrom(mark uint64, mint, maxt int64) int64 {
 
 // Scope implements promql.Tracked.
 func (s *shareSet) Scope() string { return s.scope }
+
+// Condense implements promql's store.Condenser.
+func (s *shareSet) Condense(i int, mint, maxt int64, how model.Condense, dst *model.Condensed) (bool, error) {
+	return s.sel.Condense(int(s.in[i]), mint, maxt, how, dst)
+}
 
 // Next implements promql.SeriesSet.
 func (s *shareSet) Next() bool {

@@ -16,6 +16,9 @@ type bounds struct {
 	total, read []int64
 	rate        *rateBounds
 	uses        int64 // by how many series, for the counts of samples
+	// weights are the samples before each of the column's, which may stand for
+	// several, and behind the last; nil = each is one.
+	weights []int64
 }
 
 // reset makes room for n steps.
@@ -24,7 +27,7 @@ func (b *bounds) reset(n int) {
 		b.lo, b.hi = make([]int32, n), make([]int32, n)
 	}
 	b.lo, b.hi = b.lo[:n], b.hi[:n]
-	b.full, b.full2, b.rate, b.uses, b.total, b.read = true, true, nil, 0, nil, nil
+	b.full, b.full2, b.rate, b.uses, b.total, b.read, b.weights = true, true, nil, 0, nil, nil, nil
 }
 
 // fill computes the windows (ref-rng, ref] of each step over ascending
@@ -52,16 +55,24 @@ func (b *bounds) fill(g Grid, sel *selector, width int64, ts []int64) {
 	}
 }
 
+// samples returns how many samples lie from lo up to before hi.
+func (b *bounds) samples(lo, hi int32) int64 {
+	if b.weights == nil {
+		return int64(hi - lo)
+	}
+	return b.weights[hi] - b.weights[lo]
+}
+
 // counts returns the samples of each step.
 func (b *bounds) counts() (total, read []int64) {
 	if b.total == nil {
 		n := len(b.lo)
 		b.total, b.read = make([]int64, n), make([]int64, n)
 		for k := range n {
-			b.total[k] = int64(b.hi[k] - b.lo[k])
+			b.total[k] = b.samples(b.lo[k], b.hi[k])
 			b.read[k] = b.total[k]
 			if k > 0 {
-				b.read[k] = int64(b.hi[k] - max(b.lo[k], b.hi[k-1]))
+				b.read[k] = b.samples(max(b.lo[k], b.hi[k-1]), b.hi[k])
 			}
 		}
 	}
@@ -98,7 +109,7 @@ func (b *bounds) rateOf(g Grid, sel *selector, ts []int64, perSecond bool) *rate
 		toStart := float64(firstT-(ref-sel.rng)) / 1000
 		toEnd := float64(ref-lastT) / 1000
 		sampled := float64(lastT-firstT) / 1000
-		average := sampled / float64(hi-lo-1)
+		average := sampled / float64(b.samples(lo, hi)-1)
 		threshold := average * 1.1
 		if toStart >= threshold {
 			toStart = average / 2

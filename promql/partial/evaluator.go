@@ -22,9 +22,11 @@ type evaluator struct {
 	// Of the current series.
 	labels labels.Labels
 	cols   model.Columns // what the selector or the subquery gives
-	stale  bool          // an instant selector's column holds stale markers
-	bounds *bounds
-	row    row // the result
+	// weights are those of bounds, for columns that are condensed; else nil.
+	weights, weightBuf []int64
+	stale              bool // an instant selector's column holds stale markers
+	bounds             *bounds
+	row                row // the result
 
 	cache   boundsCache
 	resets  []int32
@@ -84,7 +86,11 @@ func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 	if len(w.cols.T) == 0 {
 		return points, nil
 	}
-	if len(w.cols.T) > math.MaxInt32 || (w.max > 0 && int64(len(w.cols.T)) > w.max) {
+	samples := int64(len(w.cols.T))
+	if w.weights != nil {
+		samples = w.weights[len(w.cols.T)]
+	}
+	if samples > math.MaxInt32 || (w.max > 0 && samples > w.max) {
 		// Prometheus's engine holds one window at a time and may get by.
 		return 0, ErrFallback
 	}
@@ -158,6 +164,9 @@ func (w *evaluator) findBounds() {
 	}
 	b := w.cache.put(w.cols.TKey, w.grid.Len(), w.flush)
 	b.fill(w.grid, &w.prog.sel, width, w.cols.T)
+	if b.weights = w.weights; b.weights != nil {
+		b.counts() // now: the next series has other weights in the same place
+	}
 	b.uses = 1
 	w.bounds = b
 }

@@ -21,7 +21,8 @@ func (w *evaluator) eachWindow(f func(k int, vs []float64) float64) {
 }
 
 func countKernel(w *evaluator) {
-	w.eachWindow(func(_ int, vs []float64) float64 { return float64(len(vs)) })
+	b := w.bounds
+	w.eachWindow(func(k int, _ []float64) float64 { return float64(b.samples(b.lo[k], b.hi[k])) })
 }
 
 func presentKernel(w *evaluator) {
@@ -105,6 +106,17 @@ func (w *evaluator) prefixSums() bool {
 }
 
 func avgKernel(w *evaluator) {
+	if b := w.bounds; b.weights != nil {
+		// Integers that cannot round: see condensing.
+		w.eachWindow(func(k int, vs []float64) float64 {
+			sum, count := 0.0, float64(b.samples(b.lo[k], b.hi[k]))
+			for _, v := range vs {
+				sum += v
+			}
+			return sum/count + 0/count
+		})
+		return
+	}
 	if w.overlap() && w.prefixSums() {
 		b := w.bounds
 		w.eachWindow(func(k int, vs []float64) float64 {

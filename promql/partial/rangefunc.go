@@ -15,6 +15,9 @@ type rangeFunc struct {
 	counter bool
 	// startTimes: the function looks at start timestamps if the query does.
 	startTimes bool
+	// condense says how runs of samples may be read by their description alone; nil:
+	// not at all.
+	condense *condensing
 }
 
 // rangeFuncs are the functions that the runner knows. Those without a kernel of
@@ -22,18 +25,18 @@ type rangeFunc struct {
 // look at more than one series are not here.
 func rangeFuncs() map[string]*rangeFunc {
 	list := []*rangeFunc{
-		{name: "rate", kernel: rateKernel, counter: true, startTimes: true},
-		{name: "increase", kernel: increaseKernel, counter: true, startTimes: true},
-		{name: "delta", kernel: deltaKernel},
+		{name: "rate", kernel: rateKernel, condense: condenseRising(), counter: true, startTimes: true},
+		{name: "increase", kernel: increaseKernel, condense: condenseRising(), counter: true, startTimes: true},
+		{name: "delta", kernel: deltaKernel, condense: condenseEnds()},
 		{name: "irate", kernel: irateKernel, startTimes: true},
 		{name: "idelta", kernel: ideltaKernel},
-		{name: "sum_over_time", kernel: sumKernel},
-		{name: "avg_over_time", kernel: avgKernel},
-		{name: "min_over_time", kernel: minKernel},
-		{name: "max_over_time", kernel: maxKernel},
-		{name: "count_over_time", kernel: countKernel},
-		{name: "present_over_time", kernel: presentKernel},
-		{name: "last_over_time", kernel: lastKernel, keepsName: true},
+		{name: "sum_over_time", kernel: sumKernel, condense: condenseSums()},
+		{name: "avg_over_time", kernel: avgKernel, condense: condenseSums()},
+		{name: "min_over_time", kernel: minKernel, condense: condenseMin()},
+		{name: "max_over_time", kernel: maxKernel, condense: condenseMax()},
+		{name: "count_over_time", kernel: countKernel, condense: condenseCount()},
+		{name: "present_over_time", kernel: presentKernel, condense: condenseCount()},
+		{name: "last_over_time", kernel: lastKernel, condense: condenseLast(), keepsName: true},
 		{name: "first_over_time", kernel: firstKernel, keepsName: true},
 		{name: "stddev_over_time", kernel: stddevKernel},
 		{name: "stdvar_over_time", kernel: stdvarKernel},

@@ -106,12 +106,17 @@ func (w *worker) run(ctx context.Context, sel store.Selection, from, to int) (er
 	}()
 	mint, maxt := w.prog.Range(w.grid)
 	leaf := w.leaf()
+	condenser := w.condenser(sel)
 	for i := from; i < to; i++ {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("evaluate series: %w", err)
 		}
 		read := func(mint, maxt int64, dst *model.Columns) error { return sel.Read(i, mint, maxt, dst) }
-		if err := w.read(read, mint, maxt, &leaf.cols); err != nil {
+		condensed, err := condenser.read(i, mint, maxt)
+		if err == nil && !condensed {
+			err = w.read(read, mint, maxt, &leaf.cols)
+		}
+		if err != nil {
 			return fmt.Errorf("read series: %w", err)
 		}
 		if err := w.series(int32(i), sel.Labels(i), read); err != nil {

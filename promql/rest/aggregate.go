@@ -158,3 +158,12 @@ func (l seriesList) Labels(i int) labels.Labels { return l[i].Labels() }
 func (l seriesList) Read(i int, mint, maxt int64, dst *model.Columns) error {
 	return l[i].Read(mint, maxt, dst) //nolint:wrapcheck // the runner says what was read
 }
+
+// Condense implements store.Condenser where the series do.
+func (l seriesList) Condense(i int, mint, maxt int64, how model.Condense, dst *model.Condensed) (bool, error) {
+	c, ok := l[i].(store.SeriesCondenser)
+	if !ok {
+		return false, nil
+	}
+	return c.Condense(mint, maxt, how, dst) //nolint:wrapcheck // the runner says what was read
+}

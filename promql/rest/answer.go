@@ -172,3 +172,12 @@ func (s selected) Labels() labels.Labels { return s.sel.Labels(s.i) }
 func (s selected) Read(mint, maxt int64, dst *model.Columns) error {
 	return s.sel.Read(s.i, mint, maxt, dst)
 }
+
+// Condense implements store.SeriesCondenser where the selection does.
+func (s selected) Condense(mint, maxt int64, how model.Condense, dst *model.Condensed) (bool, error) {
+	c, ok := s.sel.(store.Condenser)
+	if !ok {
+		return false, nil
+	}
+	return c.Condense(s.i, mint, maxt, how, dst) //nolint:wrapcheck // the caller says what was read
+}

@@ -96,6 +96,18 @@ type Selection interface {
 	Read(i int, mint, maxt int64, dst *model.Columns) error
 }
 
+// Condenser may be implemented by a Selection whose storage can describe whole runs
+// of samples without reading them. False: not those of this series, Read must be
+// asked; dst means nothing then.
+type Condenser interface {
+	Condense(i int, mint, maxt int64, how model.Condense, dst *model.Condensed) (bool, error)
+}
+
+// SeriesCondenser is the same for a Series.
+type SeriesCondenser interface {
+	Condense(mint, maxt int64, how model.Condense, dst *model.Condensed) (bool, error)
+}
+
 // Tracked may be implemented by a Selection whose storage remembers when it changed:
 // what was computed from it may be kept and used while the storage shows the same.
 type Tracked interface {
