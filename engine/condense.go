@@ -24,10 +24,8 @@ func (s *Selection) Condense(i int, mint, maxt int64, how model.Condense, dst *m
 		sc.release()
 		s.scratch.Put(sc)
 	}()
-	if len(s.view.tombs) > 0 {
-		if sc.spans = spansOf(sc.spans, s.view.tombs, s.Labels(i), mint, maxt); len(sc.spans) > 0 {
-			return false, nil
-		}
+	if sc.spans = s.view.spansOf(sc.spans, s.Labels(i), mint, maxt); len(sc.spans) > 0 {
+		return false, nil
 	}
 	if len(s.view.sheds) > 0 {
 		sc.sheds = shedsOf(sc.sheds, s.view.sheds, s.ID(i).Token())

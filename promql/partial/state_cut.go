@@ -1,10 +1,6 @@
 package partial
 
-import (
-	"slices"
-
-	"github.com/prometheus/prometheus/promql/parser"
-)
+import "slices"
 
 // cutState is a state of which some steps can be copied, and put in place in a
 // state of more steps. Native histograms are left out: results with them are not
@@ -27,10 +23,14 @@ var (
 	_ cutState = (*countState)(nil)
 	_ cutState = (*varianceState)(nil)
 	_ cutState = (*topState)(nil)
+	_ cutState = (*valuesState)(nil)
 )
 
 // cuttable says whether the aggregation's states are cutStates.
-func (a *aggregation) cuttable() bool { return a.op != parser.QUANTILE && a.op != parser.COUNT_VALUES }
+func (a *aggregation) cuttable() bool {
+	_, ok := a.newState(0).(cutState)
+	return ok
+}
 
 func anyOf(counts []float64) bool {
 	return slices.ContainsFunc(counts, func(n float64) bool { return n > 0 })
@@ -127,5 +127,24 @@ func (s *topState) eachEntry(f func(e *topEntry)) {
 		for i := range entries {
 			f(&entries[i])
 		}
+	}
+}
+
+func (s *valuesState) any(from, to int) bool {
+	return slices.ContainsFunc(s.steps[from:to], func(vs []float64) bool { return len(vs) > 0 })
+}
+
+func (s *valuesState) cut(from, to int, mem *copies) cutState {
+	c := &valuesState{op: s.op, quantile: s.quantile, steps: make([][]float64, to-from)}
+	for i, vs := range s.steps[from:to] {
+		c.steps[i] = mem.floats(vs)
+	}
+	mem.taken += int64(24 * len(c.steps))
+	return c
+}
+
+func (s *valuesState) paste(at int, other cutState, from, to int) {
+	for i, vs := range other.(*valuesState).steps[from:to] {
+		s.steps[at+i] = slices.Clone(vs) // they will be sorted
 	}
 }
