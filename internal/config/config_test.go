@@ -124,6 +124,20 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestWebConfigInACluster: nodes could not reach one another, so it is refused
+// with the reason; on a node alone it is fine.
+func TestWebConfigInACluster(t *testing.T) {
+	_, err := loadWith(t, []string{"WEB_CONFIG_FILE=/etc/web.yml", "CLUSTER_NODES=a:1,b:2"}, "")
+	if err == nil || !strings.Contains(err.Error(), `WEB_CONFIG_FILE (environment): "/etc/web.yml" does not go with a cluster`) {
+		t.Errorf("error %v", err)
+	}
+	for _, alone := range [][]string{{}, {"CLUSTER_NODES=a:1", "CLUSTER_ENABLED=false"}} {
+		if cfg, err := loadWith(t, append(alone, "WEB_CONFIG_FILE=/etc/web.yml"), ""); err != nil || cfg.WebConfigFile == "" {
+			t.Errorf("%v: %v", alone, err)
+		}
+	}
+}
+
 func TestFileFaults(t *testing.T) {
 	for _, text := range []string{"- a\n", "a: [", "node_id: [[1]]", "just text"} {
 		if _, err := loadWith(t, nil, text); err == nil {

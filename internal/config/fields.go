@@ -100,7 +100,7 @@ func edgeFields() []field {
 
 		{key: "external_url", group: groupHTTP, shown: "empty", kind: urlKind(func(c *Config) *string { return &c.ExternalURL }), help: "URL at which users reach the node, through a proxy perhaps"},
 		{key: "route_prefix", group: groupHTTP, shown: "the path of EXTERNAL_URL", kind: prefixKind(func(c *Config) *string { return &c.RoutePrefix }), help: "path that stands before every route; the routes also answer without it"},
-		{key: "web_config_file", group: groupHTTP, shown: "empty", kind: textKind(false, func(c *Config) *string { return &c.WebConfigFile }), help: "file with TLS and basic-auth settings in the format of Prometheus's exporter-toolkit"},
+		{key: "web_config_file", group: groupHTTP, shown: "empty", kind: textKind(false, func(c *Config) *string { return &c.WebConfigFile }), help: "file with TLS and basic-auth settings in the format of Prometheus's exporter-toolkit; on a node alone only, a cluster takes a proxy in front"},
 		{key: "cors_origin", group: groupHTTP, def: ".*", kind: regexpKind(func(c *Config) *string { return &c.CORSOrigin }), help: "regular expression (anchored) of the origins that browsers may query from"},
 		{key: "admin_api", group: groupHTTP, def: "false", kind: boolKind(func(c *Config) *bool { return &c.AdminAPI }), help: "opens the administrative endpoints, pprof among them"},
 		{key: "shutdown_timeout", group: groupHTTP, def: "30s", kind: durationKind(0, func(c *Config) *time.Duration { return &c.ShutdownTimeout }), help: "how long running requests may take to end after SIGTERM"},

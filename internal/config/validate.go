@@ -22,6 +22,10 @@ func (l *loader) finish(cfg *Config, set map[string]given) {
 	if _, explicit := set["heartbeat_interval"]; !explicit {
 		cfg.HeartbeatInterval = min(cfg.HeartbeatInterval, max(cfg.FailureTimeout/4, 10*time.Millisecond))
 	}
+	if cfg.ClusterEnabled && cfg.WebConfigFile != "" {
+		l.together(set, "web_config_file", cfg.WebConfigFile, "does not go with a cluster: the nodes speak plain HTTP to one another at the same port and could not reach this one",
+			"TLS and passwords in a proxy in front of the nodes, CLUSTER_SECRET between them, and this setting on a node alone (CLUSTER_ENABLED=false)")
+	}
 	if cfg.FailureTimeout < cfg.HeartbeatInterval {
 		l.together(set, "failure_timeout", cfg.FailureTimeout.String(), "is shorter than HEARTBEAT_INTERVAL ("+cfg.HeartbeatInterval.String()+")", "at least HEARTBEAT_INTERVAL")
 	}

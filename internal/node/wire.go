@@ -35,6 +35,7 @@ type parts struct {
 	cluster     *cluster.Cluster
 	clustered   bool // reads and writes go through the cluster
 	standalone  bool // CLUSTER_ENABLED=false: no joins are taken
+	guarded     bool // WEB_CONFIG_FILE: other nodes could not reach it
 	metrics     *prometheus.Registry
 	aloneState  vfs.FS        // of a node that is not clustered: its ring of one
 	grown       chan struct{} // closed when another node wants to join a node alone
@@ -59,7 +60,7 @@ func (n *Node) open() (*parts, error) {
 		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
 	}
 	p := &parts{
-		db: db, clustered: clustered, standalone: n.opts.Config.Standalone, grown: make(chan struct{}),
+		db: db, clustered: clustered, standalone: n.opts.Config.Standalone, guarded: n.opts.Config.WebConfigFile != "", grown: make(chan struct{}),
 		metrics: prometheus.NewRegistry(),
 	}
 	if err := n.connect(p); err != nil {
