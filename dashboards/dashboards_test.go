@@ -160,6 +160,52 @@ func TestQueriesParse(t *testing.T) {
 	}
 }
 
+// TestProvisioning: what Grafana is provisioned with fits the compose file's
+// mounts and asks as the tests of test/grafana do.
+func TestProvisioning(t *testing.T) {
+	file := func(name string, to any) {
+		text, err := os.ReadFile("grafana/provisioning/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(text, to); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	var sources struct {
+		Datasources []struct {
+			Type, URL, UID string
+			IsDefault      bool              `yaml:"isDefault"`
+			JSONData       map[string]string `yaml:"jsonData"`
+		}
+	}
+	file("datasources/count.yml", &sources)
+	var boards struct {
+		Providers []struct {
+			Type    string
+			Options struct{ Path string }
+		}
+	}
+	file("dashboards/count.yml", &boards)
+	if len(sources.Datasources) != 1 || len(boards.Providers) != 1 {
+		t.Fatalf("%+v %+v", sources, boards)
+	}
+	compose, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sources.Datasources[0]
+	if s.Type != "prometheus" || s.URL != "http://lb:8080" || !s.IsDefault || s.JSONData["httpMethod"] != "POST" || s.JSONData["prometheusType"] != "Prometheus" || s.JSONData["timeInterval"] != "5s" {
+		t.Errorf("data source %+v", s)
+	}
+	p := boards.Providers[0]
+	for _, mount := range []string{"./dashboards/grafana:" + p.Options.Path + ":ro", "./dashboards/grafana/provisioning:/etc/grafana/provisioning:ro"} {
+		if p.Type != "file" || !strings.Contains(string(compose), mount) {
+			t.Errorf("provider %+v: the compose file does not mount %s", p, mount)
+		}
+	}
+}
+
 // TestRecordingRules: the names are LEVEL:METRIC:OPERATIONS, as usual.
 func TestRecordingRules(t *testing.T) {
 	name := regexp.MustCompile(`^[a-z_]+:count_[a-z_]+:[a-z0-9_]+$`)

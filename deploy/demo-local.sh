@@ -30,7 +30,7 @@ start() { # name command...
 
 start_node() { # id
 	start "node-$1" env NODE_ID="$1" BIND_ADDRESS="127.0.0.1:808$1" CLUSTER_NODES="$nodes" CLUSTER_NAME=demo \
-		CLUSTER_SECRET="${CLUSTER_SECRET:-demo}" FAILURE_TIMEOUT=10s LOG_FORMAT=logfmt DATA_DIR="$root/node-$1" "$bin" serve
+		CLUSTER_SECRET="${CLUSTER_SECRET:-demo}" FAILURE_TIMEOUT=10s ADMIN_API=true LOG_FORMAT=logfmt DATA_DIR="$root/node-$1" "$bin" serve
 }
 
 wait_ready() { # id

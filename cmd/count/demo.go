@@ -51,7 +51,8 @@ type demoSample struct {
 // from the time alone: whoever writes it twice changes nothing.
 func demoBatch(at time.Time) []demoSample {
 	ms := at.UnixMilli()
-	seconds := float64(ms) / 1000
+	const newYear2026 = 1767225600
+	seconds := float64(ms)/1000 - newYear2026
 	wave := func(period, phase float64) float64 { return math.Sin(2*math.Pi*seconds/period + phase) }
 	out := []demoSample{{Series: demoLamp, Timestamp: ms, Value: float64(ms / 60000 % 2)}}
 	for i, room := range []string{"kitchen", "office", "cellar"} {

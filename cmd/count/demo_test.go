@@ -15,7 +15,7 @@ import (
 func TestDemoCounters(t *testing.T) {
 	last := map[string]float64{}
 	for s := range int64(2000) {
-		for _, p := range demoBatch(time.Unix(1_700_000_000+s, 0)) {
+		for _, p := range demoBatch(time.Unix(1_800_000_000+s, 0)) {
 			if p.Series != demoOrders {
 				continue
 			}

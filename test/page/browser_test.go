@@ -137,7 +137,7 @@ func (b *browser) picture(name string) {
 	if err != nil {
 		b.t.Fatalf("take a picture: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -1,3 +1,4 @@
+import { closeCompletion } from "@codemirror/autocomplete";
 import type uPlot from "uplot";
 import { type Answer, type Result, type Sample, get } from "./api";
 import { el, key, message, table } from "./dom";
@@ -36,6 +37,7 @@ export function queryPage(main: HTMLElement): () => void {
   async function run(how?: (expr: string, signal: AbortSignal) => Promise<void>): Promise<void> {
     const expr = editor.state.doc.toString().trim();
     viewButton.textContent = view === "graph" ? "Table" : "Graph";
+    closeCompletion(editor); // what it suggests would hide the answer
     if (!expr) return;
     const params = new URLSearchParams({ expr, view, range: range.value, end: end.value, step: step.value });
     history.replaceState(null, "", "#query?" + params);
