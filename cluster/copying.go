@@ -184,13 +184,16 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	flush := func() error {
 		n := v.samples
 		batches := v.take()
-		err := c.storeAll(c.ctx, batches)
+		wait := c.beginAll(c.ctx, batches)
+		worked, done := time.Since(began), time.Now()
+		err := wait()
 		for _, b := range batches {
 			c.putBatch(b)
 		}
 		if err == nil {
 			now := time.Now()
-			err = c.rest(max(budget.Take(now, n*sampleBytes), antientropy.Rest(now.Sub(began), share)))
+			// While the disk works this is resting already.
+			err = c.rest(max(budget.Take(now, n*sampleBytes), antientropy.Rest(worked, share)-now.Sub(done)))
 			began = time.Now()
 		}
 		return err
@@ -221,7 +224,7 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 }
 
 // copyBatch is how many samples are stored together.
-const copyBatch = 100_000
+const copyBatch = 400_000
 
 // rest waits, unless the node stops.
 func (c *Cluster) rest(d time.Duration) error {

@@ -2,17 +2,16 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/prometheus/prometheus/model/labels"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // byVersion puts samples that were read as series back into batches of one
@@ -76,20 +75,30 @@ func (v *byVersion) take() []*model.Batch {
 	return out
 }
 
-// storeWidth is how many batches wait for the disk together.
-const storeWidth = 64
-
-// storeAll stores batches on this node: together, so that they share syncs.
+// storeAll stores batches on this node and waits until they are durable.
 func (c *Cluster) storeAll(ctx context.Context, batches []*model.Batch) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(storeWidth)
+	return c.beginAll(ctx, batches)()
+}
+
+// beginAll begins to store batches on this node, one after the other; the function
+// that it returns waits for all of them together: they share syncs. The batches
+// belong to the caller again.
+func (c *Cluster) beginAll(ctx context.Context, batches []*model.Batch) (wait func() error) {
+	begun := make([]storing, 0, len(batches))
 	for _, b := range batches {
-		g.Go(func() error {
-			_, err := c.store(ctx, b)
-			return err
-		})
+		s := c.beginStoring(ctx, b, false)
+		begun = append(begun, s)
+		if s.err != nil {
+			break
+		}
 	}
-	return g.Wait()
+	return func() error {
+		var errs []error
+		for i := range begun {
+			errs = append(errs, begun[i].wait())
+		}
+		return errors.Join(errs...)
+	}
 }
 
 // sendAll sends batches that keep their versions to another member and waits

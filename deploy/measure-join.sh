@@ -4,12 +4,12 @@
 #
 #   SAMPLES=50000000 RATE=20000 deploy/measure-join.sh
 #
-# Prints the p99 of single inserts in quiet times and during the join (each line is
+# COPY_RATE and COPY_CPU_PERCENT are handed to the nodes. Prints the p99 of single inserts in quiet times and during the join (each line is
 # ten seconds), writes and reads that failed, bytes and seconds of the copying, and
 # bytes and seconds of the refill beside those of the first load.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-COUNT=${COUNT:-./bin/count} SAMPLES=${SAMPLES:-10000000} RATE=${RATE:-20000} BASE=${BASE:-18400} COPY_RATE=${COPY_RATE:-}
+COUNT=${COUNT:-./bin/count} SAMPLES=${SAMPLES:-10000000} RATE=${RATE:-20000} BASE=${BASE:-18400} COPY_RATE=${COPY_RATE:-64MiB} COPY_CPU_PERCENT=${COPY_CPU_PERCENT:-25}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/measure-join.XXXX")
 declare -A pids
 loads=()
@@ -22,7 +22,7 @@ trap finish EXIT
 at() { echo "127.0.0.1:$((BASE + $1))"; }
 nodes=$(at 1),$(at 2),$(at 3)
 start() { # id
-	env NODE_ID="$1" BIND_ADDRESS="$(at "$1")" CLUSTER_NODES="$nodes" DATA_DIR="$dir/$1" ADMIN_API=true ${COPY_RATE:+COPY_RATE=$COPY_RATE} \
+	env NODE_ID="$1" BIND_ADDRESS="$(at "$1")" CLUSTER_NODES="$nodes" DATA_DIR="$dir/$1" ADMIN_API=true COPY_RATE="$COPY_RATE" COPY_CPU_PERCENT="$COPY_CPU_PERCENT" \
 		"$COUNT" serve >>"$dir/log$1" 2>&1 &
 	pids[$1]=$!
 }
@@ -37,7 +37,7 @@ watch_reads() { # counts reads that are refused or marked
 	local asked=0 failed=0
 	while [ ! -e "$dir/stop" ]; do
 		asked=$((asked + 1))
-		if ! curl -s -D "$dir/head" -o /dev/null "http://$(at $((asked % 3 + 1)))/query/range/bench.insert.client0?start=0&end=9999999999999" ||
+		if ! curl -s -D "$dir/head" -o /dev/null "http://$(at $((asked % 2 + 1)))/query/range/bench.insert.client0?start=0&end=9999999999999" ||
 			! head -1 "$dir/head" | grep -q 200 || grep -qi X-Count-Warning "$dir/head"; then failed=$((failed + 1)); fi
 		sleep 0.1
 	done
@@ -74,7 +74,7 @@ while change 1; do inserts join; done
 ready 4
 grep -h 'all ranges of the next ring are copied\|change of the ring is complete' "$dir"/log? | cut -c1-200
 for id in 1 2 3 4; do curl -sf -X POST "http://$(at $id)/api/v1/admin/tsdb/flush"; done
-echo "copied to node 4: $(metric 4 count_cluster_copied_samples_total) samples, $(metric 4 count_cluster_copied_bytes_total) bytes on the wire, $(metric 4 count_engine_file_bytes) bytes on its disk"
+echo "copied to node 4: $(metric 4 count_cluster_copied_samples_total) samples, $(metric 4 count_engine_file_bytes) bytes on its disk"
 echo "after it, until what has moved is dropped:"
 for _ in 1 2 3; do inserts after; done
 for _ in $(seq 60); do
@@ -83,7 +83,7 @@ for _ in $(seq 60); do
 	[ $left = 0 ] && break
 	sleep 2
 done
-for id in 1 2 3 4; do echo "node $id: $(metric $id count_engine_file_bytes) bytes of data files"; done
+for id in 1 2 3 4; do echo "node $id: $(metric $id count_engine_file_bytes) bytes of data files, $(metric $id count_cluster_shed_samples_total) samples dropped"; done
 
 echo "node 3 is wiped:"
 kill -9 "${pids[3]}" && wait "${pids[3]}" 2>/dev/null || true
