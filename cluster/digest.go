@@ -287,6 +287,9 @@ const paceSamples = 500_000
 
 func newPace() *pace { return &pace{began: time.Now()} }
 
+// restart begins to count anew.
+func (p *pace) restart() { p.began, p.samples = time.Now(), 0 }
+
 // rest notes the work done and rests for as long as it took, now and then.
 func (p *pace) rest(ctx context.Context, samples int) error {
 	if p.samples += samples; p.samples < paceSamples {

@@ -223,6 +223,7 @@ func (c *Cluster) readWindows(ctx context.Context, t *topology, a digestAsk, run
 	if err := c.windows.begin(ctx); err != nil {
 		return nil, err
 	}
+	pace.restart() // the time until here was none of work
 	kept := map[int64]*windowDigest{}
 	defer func() { c.windows.end(kept) }()
 	found := map[int64]*windowDigest{}
