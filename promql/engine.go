@@ -77,6 +77,9 @@ func (e *Engine) Close() error {
 // Parser returns the parser of the engine's dialect.
 func (e *Engine) Parser() parser.Parser { return e.parser }
 
+// Cache returns what keeps partial states, nil for none.
+func (e *Engine) Cache() *Cache { return e.opts.Cache }
+
 // LookbackDelta returns the default lookback.
 func (e *Engine) LookbackDelta() time.Duration { return e.opts.LookbackDelta }
 

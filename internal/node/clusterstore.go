@@ -178,5 +178,5 @@ func (a *clusterAdmin) Metadata(ctx context.Context, family string, limit int) (
 // tests that put nodes together by themselves.
 func ClusterStore(c *cluster.Cluster, db *engine.DB, e *promql.Engine) promql.Store {
 	serveFragments(c, db, e)
-	return &clusterStore{cluster: c, local: &localStore{db: db}}
+	return &clusterStore{cluster: c, local: &localStore{db: db}, cache: e.Cache()}
 }

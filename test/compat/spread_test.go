@@ -76,35 +76,31 @@ var exact = regexp.MustCompile(`^(topk|bottomk|limitk|min|max|count|group|rate|l
 // spreadCluster is a cluster over which queries are compared with Prometheus's
 // engine over all that was written.
 type spreadCluster struct {
-	t             *testing.T
-	rng           *rand.Rand
-	rf            int
-	network       *memnet.Network
-	seeds         []string
-	peers         []*peer
-	stores        []promql.Store
-	truth         *memstore.Store
-	reduced, want *promql.Engine
-	begin, now    int64 // ms
-	compared      int
-	marked        int
-	counters      map[string]float64
+	t          *testing.T
+	rng        *rand.Rand
+	rf         int
+	network    *memnet.Network
+	seeds      []string
+	peers      []*peer
+	stores     []promql.Store
+	truth      *memstore.Store
+	reduced    []*promql.Engine // by node, each with a cache
+	want       *promql.Engine
+	begin, now int64 // ms
+	compared   int
+	marked     int
+	counters   map[string]float64
 }
 
 func newSpreadCluster(t *testing.T, nodes, rf int, seed uint64) *spreadCluster {
 	s := &spreadCluster{
 		t: t, rng: rand.New(rand.NewPCG(seed, uint64(nodes))), rf: rf, network: memnet.New(), truth: memstore.New(),
-		stores: make([]promql.Store, nodes), peers: make([]*peer, nodes), begin: 1_700_000_000_000, counters: map[string]float64{},
+		stores: make([]promql.Store, nodes), reduced: make([]*promql.Engine, nodes), peers: make([]*peer, nodes), begin: 1_700_000_000_000, counters: map[string]float64{},
 	}
 	s.now = s.begin
-	for _, e := range []struct {
-		to   **promql.Engine
-		opts promql.Options
-	}{{&s.reduced, promql.Options{}}, {&s.want, promql.Options{NoReduction: true}}} {
-		var err error
-		if *e.to, err = promql.New(e.opts); err != nil {
-			t.Fatal(err)
-		}
+	var err error
+	if s.want, err = promql.New(promql.Options{NoReduction: true}); err != nil {
+		t.Fatal(err)
 	}
 	for i := range nodes {
 		s.seeds = append(s.seeds, fmt.Sprintf("n%d:1", i+1))
@@ -134,7 +130,14 @@ func (s *spreadCluster) make(i int, disk string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.peers[i], s.stores[i] = p, node.ClusterStore(p.c, p.db, s.reduced)
+	cache, err := promql.NewCache(8<<20, p.metrics)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.reduced[i], err = promql.New(promql.Options{Cache: cache}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.peers[i], s.stores[i] = p, node.ClusterStore(p.c, p.db, s.reduced[i])
 }
 
 func (s *spreadCluster) awaitAll() {
@@ -205,7 +208,7 @@ func (s *spreadCluster) exec(e *promql.Engine, store promql.Store, query string,
 func (s *spreadCluster) compare(i int, query string) {
 	s.t.Helper()
 	start, end := s.begin, s.now
-	got := s.exec(s.reduced, s.stores[i], query, start, end)
+	got := s.exec(s.reduced[i], s.stores[i], query, start, end)
 	want := s.exec(s.want, s.truth, query, start, end)
 	s.compared++
 	if want.Err != nil {
@@ -295,8 +298,25 @@ func (s *spreadCluster) fragments() map[string]float64 {
 	return sum.fragments
 }
 
+// cached adds up the steps that came from the nodes' caches.
+func (s *spreadCluster) cached() (n float64) {
+	for _, p := range s.peers {
+		families, err := p.metrics.Gather()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "count_query_cache_hits_total" {
+				n += f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}
+
 // TestSpreadAgainstPrometheus compares the answers of clusters in which no node
-// holds all series with those of Prometheus's engine over the same data: while an
+// holds all series, each with a cache, with those of Prometheus's engine over the
+// same data: while an
 // owner is stale, connections are killed in the middle of queries, and one has lost
 // its disk.
 func TestSpreadAgainstPrometheus(t *testing.T) {
@@ -317,6 +337,12 @@ func TestSpreadAgainstPrometheus(t *testing.T) {
 			}
 			if f := s.fragments(); f["remote"] < 50 || f["own"] < 50 || s.marked > 0 {
 				t.Errorf("parts: %v, %d answers of %d marked in calm", f, s.marked, s.compared)
+			}
+			for range 2 {
+				s.compareAll(all[0])
+			}
+			if n := s.cached(); n < 500 {
+				t.Errorf("%v steps came from the caches", n)
 			}
 			s.staleOwner(all)
 			s.killConnections(all)
