@@ -66,7 +66,6 @@ type Cluster struct {
 	windows     *windowDigests
 
 	spreads   chan struct{}                  // semaphore
-	turn      atomic.Uint64                  // which of equal owners is asked
 	fragments atomic.Pointer[FragmentRunner] // nil: other nodes are refused
 
 	instance  uint64      // number of this start

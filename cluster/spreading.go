@@ -46,6 +46,9 @@ type Job[T any] struct {
 	// Fragment is what other nodes are asked; they give it to their
 	// FragmentRunner.
 	Fragment []byte
+	// Turn chooses among equal owners. Jobs that are alike have the same, so that the
+	// same nodes compute the same parts again, of which they keep what they can.
+	Turn uint64
 	// Here computes over this node's own copy of a share.
 	Here func(ctx context.Context, share *Share) (T, error)
 	// Decode reads what another node's FragmentRunner answered.
@@ -159,7 +162,7 @@ func (s *spreading[T]) run(ctx context.Context) ([]T, error) {
 func (s *spreading[T]) assign(ctx context.Context) {
 	if len(s.open) > 0 {
 		byNode, nobody := spread.Assign(spread.Request{
-			Ring: s.t.ring, Self: s.c.opts.Node, Lists: s.open, Usable: s.usable, Load: s.load, Turn: s.c.turn.Add(1),
+			Ring: s.t.ring, Self: s.c.opts.Node, Lists: s.open, Usable: s.usable, Load: s.load, Turn: s.job.Turn,
 		})
 		s.open, s.merging = nil, append(s.merging, nobody...)
 		self := s.c.opts.Node

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 	prompromql "github.com/prometheus/prometheus/promql"
 
@@ -55,7 +56,7 @@ func (s *clusterStore) job(f promql.Fragment, p plan.Part) cluster.Job[computed]
 		return computed{result, warnings}, err
 	}
 	return cluster.Job[computed]{
-		Fragment: f.Append(nil),
+		Fragment: f.Append(nil), Turn: turnOf(f),
 		Here: func(ctx context.Context, share *cluster.Share) (computed, error) {
 			c, err := over(ctx, &shareStore{s.local, share})
 			if err != nil && !endsQuery(err) {
@@ -74,6 +75,11 @@ func (s *clusterStore) job(f promql.Fragment, p plan.Part) cluster.Job[computed]
 			return computed{result: result}, err
 		},
 	}
+}
+
+// turnOf is the same for a panel of a dashboard however its time moves.
+func turnOf(f promql.Fragment) uint64 {
+	return xxhash.Sum64String(f.Query) + uint64(f.Node)
 }
 
 // endsQuery says whether a part of a query fails with the error wherever it is
