@@ -45,7 +45,7 @@ func TestReducedEqualsPrometheus(t *testing.T) {
 	const perStore = 100
 	for round := range max(1, n/perStore) {
 		rng := rand.New(rand.NewPCG(seed, uint64(round)))
-		// Above 32 series, at three hosts, two workers share the work, where there are two cores:
+		// Above 32 series, at two hosts, two workers share the work, where there are two cores:
 		// then only the order of additions may differ.
 		hosts := 1 + rng.IntN(4)
 		if round%4 == 3 {
@@ -59,7 +59,7 @@ func TestReducedEqualsPrometheus(t *testing.T) {
 		plain := opts
 		plain.NoReduction = true
 		c := &comparison{
-			t: t, store: m, exact: hosts <= 2, label: fmt.Sprintf("seed %d round %d", seed, round),
+			t: t, store: m, exact: hosts == 1, label: fmt.Sprintf("seed %d round %d", seed, round),
 			reduced: newEngine(t, opts), plain: newEngine(t, plain),
 		}
 		c.data = m
@@ -136,6 +136,12 @@ func (c *comparison) compare(text string, at asked) {
 	slices.Sort(is)
 	slices.Sort(gws)
 	slices.Sort(gis)
+	if reordering.MatchString(text) {
+		// Which series of a group is the first that does not fit depends on their
+		// order, which is random in Prometheus's engine.
+		misfit := func(w string) bool { return strings.Contains(w, "exponential and custom buckets") }
+		ws, gws = slices.DeleteFunc(ws, misfit), slices.DeleteFunc(gws, misfit)
+	}
 	if !slices.Equal(ws, gws) || !slices.Equal(is, gis) {
 		c.t.Errorf("%s\n  warnings %q infos %q, want %q %q", where, gws, gis, ws, is)
 	}
@@ -241,7 +247,7 @@ func compare(got, want any, exact, ordered bool, text string) string {
 	for i := range w {
 		a, b := g[i], w[i]
 		if a.metric != b.metric || a.t != b.t || (a.h == nil) != (b.h == nil) || (a.h != nil && !sameHistogram(a.h, b.h, exact)) || !(same(a.f, b.f, exact) || (a.f == b.f && (!ordered || reordering.MatchString(text) || choosing.MatchString(text)))) {
-			return fmt.Sprintf("point %d is %v, want %v", i, a, b)
+			return fmt.Sprintf("point %d is %v %+v, want %v %+v", i, a, a.h, b, b.h)
 		}
 	}
 	return ""
@@ -250,6 +256,10 @@ func compare(got, want any, exact, ordered bool, text string) string {
 // sameHistogram compares whole, or where the order of additions is free what adds
 // up.
 func sameHistogram(a, b *histogram.FloatHistogram, exact bool) bool {
+	if a.UsesCustomBuckets() && b.UsesCustomBuckets() {
+		// A negative zero of a bucket that these do not have is lost in copies.
+		a, b = a.Copy(), b.Copy()
+	}
 	return a.Equals(b) || (!exact && same(a.Count, b.Count, false) && same(a.Sum, b.Sum, false) && a.Schema == b.Schema)
 }
 

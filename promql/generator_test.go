@@ -139,7 +139,8 @@ func (g *generator) vector(depth int) string {
 	case 4, 5:
 		return g.perSeries(2)
 	case 6:
-		return fmt.Sprintf("max_over_time((%s)[%s])", g.vector(depth-1), g.pick("5m:1m", "2m:20s"))
+		return fmt.Sprintf("%s((%s)[%s]%s)", g.pick("max_over_time", "avg_over_time", "sum_over_time", "rate", "last_over_time", "deriv", "count_over_time", "changes"),
+			g.vector(depth-1), g.pick("5m:1m", "2m:20s", "10m:"), g.modifiers())
 	default:
 		return g.aggregate(2)
 	}

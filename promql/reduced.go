@@ -88,6 +88,10 @@ type reducedQuery struct {
 
 func (q *reducedQuery) Exec(ctx context.Context) *promql.Result {
 	res := q.Query.Exec(ctx)
+	var tooMany promql.ErrTooManySamples
+	if errors.As(res.Err, &tooMany) {
+		res.Err = tooMany // as it reads where nothing was split off
+	}
 	if !errors.Is(res.Err, partial.ErrFallback) {
 		if res.Err == nil && q.parts.whole {
 			// The engine has done all but this: it saw no series.

@@ -2,7 +2,6 @@ package partial
 
 import (
 	"github.com/prometheus/prometheus/util/annotations"
-	"github.com/prometheus/prometheus/util/stats"
 )
 
 // countSamples accounts the values of an instant selector; the windows of a range
@@ -27,7 +26,7 @@ func (w *evaluator) countSamples() {
 // flush adds the samples of bounds that leave the cache. The points of a subquery
 // are no samples: those below it count.
 func (w *evaluator) flush(b *bounds) {
-	if w.prog.fn == nil || w.sub != nil || b.uses == 0 {
+	if w.prog.fn == nil || w.sub != nil || w.prog.given || b.uses == 0 {
 		return
 	}
 	total, read := b.counts()
@@ -50,21 +49,8 @@ func (w *evaluator) counts() (total, read []int64) {
 	if w.sub == nil {
 		return w.total, w.read
 	}
-	// Prometheus's own code says which steps a subquery's samples belong to.
-	below := stats.NewChildWithStepTracking(w.sub.grid.Start, w.sub.grid.End, w.sub.grid.Step)
 	subTotal, subRead := w.sub.counts()
-	for k := range subTotal {
-		below.IncrementSamplesAtStep(k, subTotal[k])
-		below.IncrementSamplesReadAtStep(k, subRead[k])
-	}
-	all := stats.NewChildWithStepTracking(w.grid.Start, w.grid.End, w.grid.Step)
-	consumer := stats.SubqueryConsumer{
-		Start: w.grid.Start, Interval: w.grid.Step, NumSteps: w.grid.Len(),
-		Offset: w.prog.sel.offset, Range: w.prog.sel.rng,
-	}
-	all.MergeTotalSamplesFromSubquery(below, consumer)
-	all.MergeSamplesReadFromSubquery(below, consumer)
-	return all.TotalSamplesPerStep, all.SamplesReadPerStep
+	return w.prog.sub.perStep(w.grid, subTotal, subRead)
 }
 
 // annotations returns those of this level and of the subqueries below.

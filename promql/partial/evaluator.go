@@ -113,11 +113,13 @@ func (w *evaluator) eval(ls labels.Labels, read readSeries) (int64, error) {
 	return points + int64(n), nil
 }
 
-// takeSub makes the subquery's row the samples of this level. Series that have a
-// value at every step of it share their timestamps.
-func (w *evaluator) takeSub() {
+// takeSub makes the subquery's row the samples of this level.
+func (w *evaluator) takeSub() { w.takeRow(&w.sub.row, w.sub.grid) }
+
+// takeRow makes the values of a row the samples of the current series. Series that
+// have a value at every step share their timestamps.
+func (w *evaluator) takeRow(r *row, g Grid) {
 	w.cols.Reset()
-	r, g := &w.sub.row, w.sub.grid
 	for k, v := range r.v {
 		if r.has(k) {
 			w.cols.T = append(w.cols.T, g.At(k))

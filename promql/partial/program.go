@@ -29,6 +29,7 @@ type Program struct {
 	aggPos posrange.PositionRange
 	kPos   posrange.PositionRange // of the aggregation itself
 	nested bool                   // the program of a subquery
+	given  bool                   // over series that have been computed, of a subquery in a tree
 	opts   Options
 }
 

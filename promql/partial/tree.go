@@ -17,19 +17,23 @@ import (
 // What Prometheus refuses (several series of one match group, results with equal
 // labels) is left to it, for the error's text: ErrFallback.
 type Tree struct {
+	grid        Grid
 	leaf        int   // index among the leaves, where below is nil
 	join        *join // between below[0] and below[1]
 	below       []*Tree
-	apply       op       // to each series of below[0]
-	dropName    bool     // with apply
-	aggregation *Program // over the series of below[0]
-	pending     bool     // names are still to be dropped, or may be
+	apply       op        // to each series of below[0]
+	dropName    bool      // with apply
+	aggregation *Program  // over the series of below[0]
+	over        *Program  // a function over the series of below[0],
+	subquery    *subquery // which are those of this subquery
+	pending     bool      // names are still to be dropped, or may be
 }
 
 // Leaf is an operand of a tree.
 type Leaf struct {
 	Expr    parser.Expr
 	Program *Program
+	Grid    Grid // of the query, or of a subquery in it
 }
 
 // CompileTree compiles a node of a preprocessed tree that joins vectors. The error
@@ -57,8 +61,8 @@ func (c *treeCompiler) compile(e parser.Expr) (*Tree, error) {
 		return nil, fmt.Errorf("%s is no vector", e)
 	}
 	if p, err := Compile(e, c.grid, c.opts); err == nil {
-		c.leaves = append(c.leaves, Leaf{e, p})
-		return &Tree{leaf: len(c.leaves) - 1, pending: true}, nil
+		c.leaves = append(c.leaves, Leaf{e, p, c.grid})
+		return &Tree{grid: c.grid, leaf: len(c.leaves) - 1, pending: true}, nil
 	}
 	switch n := e.(type) {
 	case *parser.ParenExpr:
@@ -78,6 +82,9 @@ func (c *treeCompiler) compile(e parser.Expr) (*Tree, error) {
 		}
 		return c.applied(vector, o, dropName)
 	case *parser.Call:
+		if _, ok := rangeFuncs()[n.Func.Name]; ok {
+			return c.overSubquery(n)
+		}
 		o, err := instantCall(n)
 		if err != nil {
 			return nil, err
@@ -99,7 +106,7 @@ func (c *treeCompiler) applied(e parser.Expr, o op, dropName bool) (*Tree, error
 	if c.opts.DelayedNameRemoval && dropName && below.pending {
 		return nil, fmt.Errorf("the metric name is dropped at the end of the query")
 	}
-	return &Tree{below: []*Tree{below}, apply: o, dropName: dropName, pending: below.pending}, nil
+	return &Tree{grid: c.grid, below: []*Tree{below}, apply: o, dropName: dropName, pending: below.pending}, nil
 }
 
 func (c *treeCompiler) aggregated(n *parser.AggregateExpr) (*Tree, error) {
@@ -114,7 +121,7 @@ func (c *treeCompiler) aggregated(n *parser.AggregateExpr) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{below: []*Tree{below}, aggregation: a.prog, pending: below.pending}, nil
+	return &Tree{grid: c.grid, below: []*Tree{below}, aggregation: a.prog, pending: below.pending}, nil
 }
 
 // joined compiles a binary operator between vectors.
@@ -131,40 +138,48 @@ func (c *treeCompiler) joined(n *parser.BinaryExpr) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{join: j, below: []*Tree{l, r}, pending: !j.dropsName() || slices.ContainsFunc(j.matching.Include, isMetadataLabel)}, nil
+	return &Tree{grid: c.grid, join: j, below: []*Tree{l, r}, pending: !j.dropsName() || slices.ContainsFunc(j.matching.Include, isMetadataLabel)}, nil
 }
 
 // Evaluate computes the tree from the results of its leaves, which are not used
 // any more.
 func (t *Tree) Evaluate(leaves []*Result, g Grid, maxSamples int64) (*Result, error) {
 	out := newResult(&Program{}, g)
-	e := &treeEvaluator{out: out, grid: g, max: maxSamples, leaves: make([][]Series, len(leaves))}
-	for i, leaf := range leaves {
-		rows, err := leaf.Final()
-		if err != nil {
-			return nil, err
-		}
-		e.leaves[i] = rows
-		out.absorb(leaf)
-	}
+	e := &treeEvaluator{out: out, max: maxSamples, leaves: leaves, counts: newCounts(g)}
 	rows, err := e.evaluate(t)
 	if err != nil {
 		return nil, err
 	}
-	out.rows = rows
+	out.rows, out.Total, out.Read = rows, e.counts.total, e.counts.read
 	return out, nil
 }
 
 type treeEvaluator struct {
 	out    *Result
-	grid   Grid
 	max    int64
-	leaves [][]Series
+	leaves []*Result
+	counts *counts // of the steps of the query, or of the subquery that is evaluated
+}
+
+// leaf returns the series of a leaf.
+func (e *treeEvaluator) leaf(r *Result) ([]Series, error) {
+	rows, err := r.Final()
+	if err != nil {
+		return nil, err
+	}
+	e.counts.add(r.Total, r.Read)
+	e.out.Series += r.Series
+	e.out.Points += r.Points
+	e.out.annos.Merge(r.annos)
+	return rows, nil
 }
 
 func (e *treeEvaluator) evaluate(t *Tree) ([]Series, error) {
 	if len(t.below) == 0 {
-		return e.leaves[t.leaf], nil
+		return e.leaf(e.leaves[t.leaf])
+	}
+	if t.over != nil {
+		return e.overSubquery(t)
 	}
 	l, err := e.evaluate(t.below[0])
 	if err != nil {
@@ -177,7 +192,7 @@ func (e *treeEvaluator) evaluate(t *Tree) ([]Series, error) {
 			return nil, err
 		}
 		held := pointsOf(l) + pointsOf(r)
-		rows, err := t.join.evaluate(l, r, e.grid.Len())
+		rows, err := t.join.evaluate(l, r, t.grid.Len())
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +201,7 @@ func (e *treeEvaluator) evaluate(t *Tree) ([]Series, error) {
 		}
 		return rows, nil
 	case t.aggregation != nil:
-		return e.aggregate(t.aggregation, l)
+		return e.aggregate(t.aggregation, t.grid, l)
 	default:
 		return e.apply(t, l)
 	}
@@ -198,7 +213,7 @@ func (e *treeEvaluator) apply(t *Tree, rows []Series) ([]Series, error) {
 	for i := range rows {
 		s := &rows[i]
 		r := row{v: s.V, ok: s.OK, all: s.OK == nil, h: s.H}
-		t.apply.apply(&r, e.grid, &e.out.annos)
+		t.apply.apply(&r, t.grid, &e.out.annos)
 		if !r.all {
 			s.OK = r.ok
 		}
@@ -214,8 +229,8 @@ func (e *treeEvaluator) apply(t *Tree, rows []Series) ([]Series, error) {
 }
 
 // aggregate aggregates over series.
-func (e *treeEvaluator) aggregate(p *Program, rows []Series) ([]Series, error) {
-	g := newGrouper(newResult(p, e.grid))
+func (e *treeEvaluator) aggregate(p *Program, grid Grid, rows []Series) ([]Series, error) {
+	g := newGrouper(newResult(p, grid))
 	for i := range rows {
 		s := &rows[i]
 		r := row{v: s.V, ok: s.OK, all: s.OK == nil, h: s.H}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -260,15 +261,44 @@ func decodeCounts(d *wire.Decoder, counts []int64) {
 	}
 }
 
-// annotationText is an annotation whose text is complete, positions included.
+// annotationText is an annotation that came over the wire. Like Prometheus's own it
+// has no position until it is shown: those of one text are one, the last.
 type annotationText struct {
-	text string
-	kind error
+	text  string // whole, with the position
+	kind  error
+	shown bool
 }
 
-func (a annotationText) Error() string { return a.text }
+func (a *annotationText) Error() string {
+	if !a.shown {
+		return withoutPosition(a.text)
+	}
+	return a.text
+}
 
-func (a annotationText) Unwrap() error { return a.kind }
+func (a *annotationText) Unwrap() error { return a.kind }
+
+func (a *annotationText) SetQuery(query string) { a.shown = query != "" }
+
+func (a *annotationText) Merge(error) error { return a }
+
+// withoutPosition takes the end of a text off that is the position, as in
+// "some text (1:23)".
+func withoutPosition(text string) string {
+	at := strings.LastIndex(text, " (")
+	if at < 0 || !isPosition(text[at+2:]) {
+		return text
+	}
+	return text[:at]
+}
+
+// isPosition recognises "line:column)".
+func isPosition(s string) bool {
+	line, rest, ok := strings.Cut(s, ":")
+	column, ended := strings.CutSuffix(rest, ")")
+	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+	return ok && ended && digits(line) && digits(column)
+}
 
 func appendAnnotations(dst []byte, a annotations.Annotations, query string) []byte {
 	warnings, infos := a.AsStrings(query, 0, 0)
@@ -293,7 +323,7 @@ func decodeAnnotations(d *wire.Decoder) annotations.Annotations {
 		default:
 			d.Fail("unknown kind of annotation")
 		}
-		a.Add(annotationText{text: d.String(), kind: kind})
+		a.Add(&annotationText{text: d.String(), kind: kind})
 	}
 	return *a
 }

@@ -20,7 +20,7 @@ func (s *splitter) tree(e parser.Expr, in scope) (parser.Expr, bool) {
 	p := Part{Node: s.numbers[e], Text: e.String(), Grid: in.grid, Once: in.once, Tree: t}
 	for _, leaf := range leaves {
 		p.Leaves = append(p.Leaves, Part{
-			Node: s.numbers[leaf.Expr], Text: leaf.Expr.String(), Program: leaf.Program, Grid: in.grid, Once: in.once,
+			Node: s.numbers[leaf.Expr], Text: leaf.Expr.String(), Program: leaf.Program, Grid: leaf.Grid, Once: in.once,
 		})
 	}
 	return s.placeholder(e, p), true

@@ -1,0 +1,37 @@
+package promql_test
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/count-db/count/promql"
+)
+
+// TestFoundByGeneratedQueries runs what generated queries have found wrong before,
+// on one node and on three.
+func TestFoundByGeneratedQueries(t *testing.T) {
+	for name, query := range map[string]string{
+		"annotations of one text are one":              `rate(g[2m]) + on (instance, mode) rate(g[5m])`,
+		"histograms alone make no group":               `max by (mode) (h)`,
+		"averages of histograms over the wire":         `avg by (mode) (rate(h[2m]))`,
+		"a comparison is unique before it filters":     `c_total > on (mode) group_left g{instance="h00"} * 0`,
+		"values of one result at different steps":      `g{instance="h00"} > 50 or g{instance="h01"} <= 50`,
+		"a subquery of a join has the join's samples":  `avg_over_time((c_total / on (instance, mode) g)[5m:30s])`,
+		"limit_ratio keeps the same series everywhere": `limit_ratio(0.4, c_total)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3) {
+				rng := rand.New(rand.NewPCG(seed, 77))
+				m := generateStore(rng, 3)
+				reduced, plain := newEngine(t, promql.Options{}), newEngine(t, promql.Options{NoReduction: true})
+				for _, data := range []promql.Store{m, spread{m, reduced, &atomic.Int64{}}} {
+					c := &comparison{t: t, store: m, data: data, label: name, reduced: reduced, plain: plain}
+					for range 5 {
+						c.run(rng, query)
+					}
+				}
+			}
+		})
+	}
+}
