@@ -224,10 +224,11 @@ func (s *spreading[T]) runAt(id ring.NodeID, lists []int, here *run) *run {
 
 // usable says whether an owner may be given a list.
 func (s *spreading[T]) usable(list int, id ring.NodeID) bool {
-	c := s.c
-	if s.tried[tried{list, id}] {
-		return false
-	}
+	return !s.tried[tried{list, id}] && s.c.canCompute(id)
+}
+
+// canCompute says whether a node seems able to compute for others.
+func (c *Cluster) canCompute(id ring.NodeID) bool {
 	if id == c.opts.Node {
 		return !c.refill.running()
 	}

@@ -169,6 +169,9 @@ func TestSpread(t *testing.T) {
 				n := tc.manySeries()
 				for _, node := range tc.nodes {
 					tc.expectAll(node, n, "copy")
+					if where := node.ExplainSpread(); !strings.Contains(where, fmt.Sprintf("node %d", node.id)) || strings.Contains(where, "merged") {
+						t.Errorf("node %d: %s", node.id, where)
+					}
 				}
 			})
 		})
@@ -249,6 +252,7 @@ func TestSpreadStaleOwner(t *testing.T) {
 				pause(time.Second)
 			}
 			tc.until("one copy is enough again", 3*time.Minute, func() bool {
+				pause(2 * time.Second)
 				got, err := stale.spreadRead(t, quorum.Quorum)
 				return err == nil && !strings.Contains(got.By, "merged")
 			})
@@ -288,6 +292,7 @@ func TestSpreadRefillingOwner(t *testing.T) {
 		tc.start(tc.nodes[2])
 		tc.ready()
 		tc.until("all is computed by one copy again", 3*time.Minute, func() bool {
+			pause(2 * time.Second)
 			got, err := wiped.spreadRead(t, quorum.Quorum)
 			return err == nil && len(got.Samples) == n && !strings.Contains(got.By, "merged")
 		})
@@ -372,7 +377,7 @@ func TestHearsay(t *testing.T) {
 		tc.until("it sees them", time.Minute, func() bool {
 			return y.Health().Majority && !y.doubtfulNode(1) && !y.doubtfulNode(2)
 		})
-		for range 600 {
+		for range 200 {
 			l.readSpread(t, y)
 			pause(10 * time.Millisecond)
 		}

@@ -1,14 +1,29 @@
 package node
 
 import (
+	"strings"
 	"time"
 
+	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/promql"
 	"github.com/count-db/count/remote/apiv1"
 )
 
 // queries shows the query engine as the HTTP API wants it.
-type queries struct{ *promql.Engine }
+type queries struct {
+	*promql.Engine
+	cluster *cluster.Cluster
+}
+
+// Explain implements apiv1.Queries: how a query would be split, and which nodes
+// would compute its parts now.
+func (q queries) Explain(query string, start, end time.Time, step time.Duration) (string, error) {
+	text, err := q.Engine.Explain(query, start, end, step)
+	if where := q.cluster.ExplainSpread(); err == nil && where != "" {
+		text = strings.TrimSuffix(text, "\n") + "\n" + where + "\n"
+	}
+	return text, err
+}
 
 // Active implements apiv1.Queries.
 func (q queries) Active() []apiv1.ActiveQuery {

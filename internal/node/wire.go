@@ -154,7 +154,7 @@ func (n *Node) connectReads(p *parts) error {
 	p.api, err = apiv1.New(apiv1.Deps{
 		Engine: p.queries, Parser: p.queries.Parser(), Queryable: queryable, Exemplars: queryable, Appendable: p.appendable,
 		Metadata: admin, Admin: admin,
-		Queries:  queries{p.queries},
+		Queries:  queries{p.queries, p.cluster},
 		Status:   &status{cfg: cfg, build: n.opts.Build, place: n.opts.Place, db: p.db, started: n.started},
 		Gatherer: n.gatherer(), Registerer: p.metrics, Logger: telemetry.Slog(n.part("api"), cfg.LogLevel),
 	}, apiv1.Options{
