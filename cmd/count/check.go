@@ -11,22 +11,24 @@ import (
 func checkVerb() verb {
 	return verb{
 		name:    "check",
-		summary: "check a configuration or a data directory",
+		summary: "check a configuration, a data directory or backups",
 		usage: `Usage:
   count check config [--config.file FILE] [--SETTING VALUE]...
   count check data [DIR]
+  count check backup PLACE [--id ID]
 
 config resolves the settings as "count serve" would, lists every fault, and prints what is in force.
 data reads everything in a data directory (default ./count_data) that no node is using, and proves that it is whole.
+backup reads all backups in a directory or at s3://bucket/prefix, or one, and compares them with their checksums.
 `,
-		words: []string{"config", "data"},
+		words: []string{"config", "data", "backup"},
 		run:   runCheck,
 	}
 }
 
 func runCheck(ctx context.Context, c call) error {
 	if len(c.args) == 0 {
-		return &usageError{errors.New(`say what to check: "config" or "data"`)}
+		return &usageError{errors.New(`say what to check: "config", "data" or "backup"`)}
 	}
 	what := c.args[0]
 	c.args = c.args[1:]
@@ -35,8 +37,10 @@ func runCheck(ctx context.Context, c call) error {
 		return checkConfig(c)
 	case "data":
 		return checkData(ctx, c)
+	case "backup":
+		return checkBackup(ctx, c)
 	}
-	return &usageError{fmt.Errorf("%q cannot be checked, only config and data", what)}
+	return &usageError{fmt.Errorf("%q cannot be checked, only config, data and backup", what)}
 }
 
 func checkConfig(c call) error {

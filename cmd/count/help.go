@@ -21,7 +21,7 @@ type verb struct {
 
 // verbs returns all commands in the order of the help.
 func verbs() []verb {
-	return []verb{serveVerb(), insertVerb(), queryVerb(), importVerb(), exportVerb(), checkVerb(), inspectVerb(), healthVerb(), clusterVerb(), benchVerb(), demoVerb(), completionVerb(), versionVerb()}
+	return []verb{serveVerb(), insertVerb(), queryVerb(), importVerb(), exportVerb(), checkVerb(), inspectVerb(), healthVerb(), clusterVerb(), backupVerb(), restoreVerb(), benchVerb(), demoVerb(), completionVerb(), versionVerb()}
 }
 
 func findVerb(name string) *verb {

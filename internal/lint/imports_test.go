@@ -11,7 +11,7 @@ import (
 // folder stands for all below it; the longest matching line holds. Its own
 // sub-packages may always be imported, its parents never.
 const law = `
-cmd/count           : internal/node internal/config internal/telemetry internal/model internal/bench internal/vfs internal/wire internal/interchange internal/transfer engine cluster test/load
+cmd/count           : internal/node internal/config internal/telemetry internal/model internal/bench internal/vfs internal/wire internal/interchange internal/transfer internal/backup engine cluster test/load
 engine              : internal/leaves
 ingest              : internal/leaves
 remote              : internal/leaves
@@ -33,6 +33,7 @@ internal/rules      : internal/leaves internal/telemetry
 internal/web        : internal/telemetry
 internal/interchange: internal/model
 internal/transfer   : internal/leaves internal/interchange
+internal/backup     : internal/leaves internal/transfer engine cluster
 internal/bench      : internal/leaves internal/telemetry internal/config
 internal/lint       :
 internal/node       : engine ingest remote promql cluster dashboards internal
@@ -120,7 +121,8 @@ github.com/prometheus/prometheus/promql          : promql remote internal/rules 
 github.com/prometheus/prometheus/tsdb            : promql remote engine/column cmd/count test internal/bench internal/interchange internal/transfer
 github.com/gorilla/mux                           : internal/server
 github.com/hashicorp/memberlist                  : cluster
-net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/rules internal/telemetry internal/transfer cmd test
+github.com/minio/minio-go                        : internal/backup
+net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/rules internal/telemetry internal/transfer internal/backup cmd test
 os                                               : internal/vfs internal/config internal/bench internal/interchange cluster/transport/memnet cmd test
 `
 

@@ -16,6 +16,7 @@ type slots struct {
 	api, metadata, federate, flush                     *server.Slot
 	clusterStatus, join, gossip, replicate, internal   *server.Slot
 	leave, remove, abort, repair, ring, recover        *server.Slot
+	backup, restore                                    *server.Slot
 	factor                                             *server.Slot
 }
 
@@ -30,7 +31,7 @@ func newSlots(why func() string) *slots {
 		getRange: slot(), getAggregated: slot(), postRange: slot(), postAggregated: slot(),
 		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
 		clusterStatus: slot(), join: slot(), gossip: slot(), replicate: slot(), internal: slot(),
-		leave: slot(), remove: slot(), abort: slot(), repair: slot(), ring: slot(), recover: slot(),
+		leave: slot(), remove: slot(), abort: slot(), repair: slot(), ring: slot(), recover: slot(), backup: slot(), restore: slot(),
 		factor: slot(),
 	}
 	s.all = all
@@ -43,7 +44,7 @@ func (s *slots) handlers(n *Node) server.Handlers {
 		Insert: s.insert, RemoteWrite: s.remoteWrite, OTLP: s.otlp,
 		Series: server.SeriesHandlers{Range: s.getRange, Aggregated: s.getAggregated, ManyRange: s.postRange, ManyAggregated: s.postAggregated},
 		API:    s.api, Metadata: s.metadata, Federate: s.federate, Flush: s.flush,
-		ClusterLeave: s.leave, ClusterRemove: s.remove, ClusterAbort: s.abort, ClusterRepair: s.repair, ClusterRecover: s.recover,
+		ClusterLeave: s.leave, ClusterRemove: s.remove, ClusterAbort: s.abort, ClusterRepair: s.repair, ClusterRecover: s.recover, Backup: s.backup, Restore: s.restore,
 		ClusterFactor: s.factor,
 		ClusterRing:   s.ring, ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
 		Metrics: n.metricsHandler(), Version: n.versionHandler(),
@@ -80,6 +81,8 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.join.Set(n.guarded(p.cluster.MessageHandler(true)))
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
 	s.replicate.Set(n.guarded(p.cluster.ReplicateHandler()))
+	s.backup.Set(n.administrative(p.backups))
+	s.restore.Set(n.administrative(newRestores(p.db, p.appender(), n.part("restore"))))
 	s.internal.Set(n.guarded(p.cluster.Connect()))
 }
 

@@ -47,6 +47,7 @@ type parts struct {
 	appendable  *appendable.Appendable
 	rest        *rest.Handler
 	api         *apiv1.API
+	backups     *backups
 }
 
 // open opens the storage, which replays the log, and connects the parts to it.
@@ -79,6 +80,10 @@ func (n *Node) connect(p *parts) error {
 		return err
 	}
 	if err := n.connectWrites(p); err != nil {
+		return err
+	}
+	var err error
+	if p.backups, err = newBackups(p.db, n.fs, n.opts.Config.DataDir, n.opts.Config.NodeID, n.part("audit")); err != nil {
 		return err
 	}
 	return n.connectReads(p)
@@ -259,6 +264,11 @@ func (p *parts) close() error {
 	if p.cluster != nil {
 		if err := p.cluster.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close the cluster: %w", err))
+		}
+	}
+	if p.backups != nil {
+		if err := p.backups.close(); err != nil {
+			errs = append(errs, fmt.Errorf("remove snapshots: %w", err))
 		}
 	}
 	if err := p.db.Close(); err != nil {

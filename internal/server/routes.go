@@ -29,6 +29,8 @@ type Handlers struct {
 	ClusterAbort   http.Handler
 	ClusterRepair  http.Handler
 	ClusterRecover http.Handler
+	Backup         http.Handler // snapshots of this node for backups
+	Restore        http.Handler // what a restore puts back
 	ClusterJoin    http.Handler // documented JSON form
 	ClusterGossip  http.Handler // documented JSON form
 	Replicate      http.Handler // documented JSON form
@@ -94,6 +96,8 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
 		{path: "/cluster/recover", methods: "POST", handler: h.ClusterRecover, class: stream},
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
+		{path: "/cluster/backup", methods: "GET POST DELETE", handler: h.Backup, class: stream},
+		{path: "/cluster/restore", methods: "POST", handler: h.Restore, class: stream},
 		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
 		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},

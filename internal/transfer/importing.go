@@ -130,7 +130,7 @@ func (im *importing) post(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	resp, err := im.node.do(ctx, func() (*http.Request, error) {
+	resp, err := im.node.Do(ctx, func() (*http.Request, error) {
 		req, err := http.NewRequest(http.MethodPost, im.node.URL+"/api/v1/write", bytes.NewReader(body))
 		if err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func (n *Node) Values(ctx context.Context, label string, mint, maxt int64, selec
 	if n.Consistency != "" {
 		form.Set("consistency", n.Consistency)
 	}
-	resp, err := n.do(ctx, func() (*http.Request, error) {
+	resp, err := n.Do(ctx, func() (*http.Request, error) {
 		return http.NewRequest(http.MethodGet, n.URL+"/api/v1/label/"+label+"/values?"+form.Encode(), nil)
 	})
 	if err != nil {
@@ -74,7 +74,7 @@ func (n *Node) Read(ctx context.Context, mint, maxt int64, ms []*labels.Matcher,
 	if n.Consistency != "" {
 		path += "?consistency=" + url.QueryEscape(n.Consistency)
 	}
-	resp, err := n.do(ctx, func() (*http.Request, error) {
+	resp, err := n.Do(ctx, func() (*http.Request, error) {
 		req, err := http.NewRequest(http.MethodPost, n.URL+path, bytes.NewReader(body))
 		if err != nil {
 			return nil, err

@@ -43,10 +43,10 @@ type RefusedError struct {
 // Error implements error.
 func (e *RefusedError) Error() string { return fmt.Sprintf("the node answered %d: %s", e.Code, e.Text) }
 
-// do sends a request until it is taken: it waits while the node asks for
+// Do sends a request until it is taken: it waits while the node asks for
 // patience (429), cannot be reached or is in trouble (5xx). The caller closes
 // the answer's body.
-func (n *Node) do(ctx context.Context, make func() (*http.Request, error)) (*http.Response, error) {
+func (n *Node) Do(ctx context.Context, make func() (*http.Request, error)) (*http.Response, error) {
 	patience := n.Patience
 	if patience == 0 {
 		patience = DefaultPatience

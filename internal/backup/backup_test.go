@@ -1,0 +1,336 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"github.com/count-db/count/internal/vfs"
+)
+
+// buckets are a directory and S3, both in memory.
+func buckets(t *testing.T) map[string]Bucket {
+	t.Helper()
+	dir, err := newDirBucket(vfs.NewMem(), "/backups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := s3mem.New()
+	if err := backend.CreateBucket("test"); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(gofakes3.New(backend).Server())
+	t.Cleanup(server.Close)
+	s3, err := OpenBucket("s3://test/some/prefix", []string{"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_ENDPOINT_URL=" + server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]Bucket{"directory": dir, "s3": s3}
+}
+
+func TestBuckets(t *testing.T) {
+	ctx := context.Background()
+	for name, b := range buckets(t) {
+		t.Run(name, func(t *testing.T) {
+			if names, err := b.List(ctx, "nothing"); err != nil || len(names) > 0 {
+				t.Errorf("%v %v", names, err)
+			}
+			for _, object := range []string{"a/b/c", "a/b/d", "a/e", "a/b2"} {
+				if err := b.Upload(ctx, object, strings.NewReader(object), int64(len(object))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.Upload(ctx, "a/short", strings.NewReader("x"), 100); err == nil {
+				t.Error("an upload that is too short is taken")
+			}
+			if names, err := b.List(ctx, "a"); err != nil || !slices.Equal(slices.Sorted(slices.Values(names)), []string{"b/", "b2", "e"}) {
+				t.Errorf("%v %v", names, err)
+			}
+			r, err := b.Get(ctx, "a/b/c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, err := io.ReadAll(r); err != nil || string(data) != "a/b/c" || r.Close() != nil {
+				t.Errorf("%s %v", data, err)
+			}
+			if _, err := b.Get(ctx, "a/x"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%v", err)
+			}
+			for _, object := range []string{"a/b/c", "a/b/d"} {
+				if err := b.Delete(ctx, object); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if names, err := b.List(ctx, "a"); err != nil || slices.Contains(names, "b/") {
+				t.Errorf("%v %v", names, err)
+			}
+		})
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	for _, place := range []string{"", "ftp://x", "s3://", "s3:///x", "file://"} {
+		if _, err := OpenBucket(place, nil); err == nil {
+			t.Errorf("%q is taken", place)
+		}
+	}
+	if _, err := newS3Bucket(&url.URL{Host: "b"}, []string{"AWS_ENDPOINT_URL=nonsense"}); err == nil {
+		t.Error("an endpoint that is none is taken")
+	}
+}
+
+// node serves RoutePath from memory.
+type node struct {
+	mu    sync.Mutex
+	id    uint64
+	files map[string]string
+	held  int
+	cut   string // a file that breaks off
+	reads int
+}
+
+func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch r.Method {
+	case http.MethodPost:
+		n.held++
+		s := Snapshot{ID: "1", Node: n.id, Disk: hex.EncodeToString(bytes.Repeat([]byte{byte(n.id)}, 16)), Versioned: true, Version: 1 << 60}
+		for name, text := range n.files {
+			s.Files = append(s.Files, SnapshotFile{Name: name, Bytes: int64(len(text)), Fingerprint: fmt.Sprintf("%x", text[:1])})
+		}
+		if err := json.NewEncoder(w).Encode(s); err != nil {
+			http.Error(w, err.Error(), 500)
+		}
+	case http.MethodDelete:
+		n.held--
+	default:
+		n.reads++
+		text := n.files[r.FormValue("file")]
+		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		if r.FormValue("file") == n.cut {
+			text = text[:len(text)-1]
+		}
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+func (n *node) start(t *testing.T) *Remote {
+	t.Helper()
+	s := httptest.NewServer(n)
+	t.Cleanup(s.Close)
+	return &Remote{URL: s.URL, Client: s.Client()}
+}
+
+func take(t *testing.T, b Bucket, now time.Time, remotes ...*Remote) *Taken {
+	t.Helper()
+	out, err := Take(context.Background(), b, remotes, Manifest{Cluster: "c", Copies: 3, Quorum: 2}, now, &Progress{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestTakeVerifyPrune(t *testing.T) {
+	ctx := context.Background()
+	for name, b := range buckets(t) {
+		t.Run(name, func(t *testing.T) {
+			one := &node{id: 1, files: map[string]string{"files/1.wide": "one", "files/2.wide": "two", "MANIFEST": "m"}}
+			two := &node{id: 2, files: map[string]string{"files/1.wide": "other"}}
+			r1, r2 := one.start(t), two.start(t)
+			now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+			first := take(t, b, now, r1, r2)
+			if first.Uploaded != 4 || first.Reused != 0 || first.Manifest.Bytes() != 12 {
+				t.Errorf("%+v", first)
+			}
+			delete(one.files, "files/2.wide")
+			one.files["files/3.wide"], one.files["MANIFEST"] = "three", "n"
+			second := take(t, b, now.Add(time.Millisecond), r1, r2)
+			if second.Uploaded != 2 || second.Reused != 2 || second.ReusedBytes != 8 {
+				t.Errorf("%+v", second)
+			}
+			// Another file of the same name and length is told by its fingerprint.
+			two.files["files/1.wide"] = "OTHER"
+			third := take(t, b, now.Add(2*time.Hour), r1, r2)
+			if third.Uploaded != 2 || third.Reused != 2 {
+				t.Errorf("%+v", third)
+			}
+			if one.held != 0 || two.held != 0 {
+				t.Errorf("%d and %d snapshots are still held", one.held, two.held)
+			}
+			all, err := List(ctx, b)
+			if err != nil || len(all) != 3 || all[0].ID != first.Manifest.ID || all[2].ID != third.Manifest.ID {
+				t.Fatalf("%v %v", all, err)
+			}
+			if faults, err := Verify(ctx, b, all, &Progress{}); err != nil || len(faults) > 0 {
+				t.Errorf("%v %v", faults, err)
+			}
+			fetchAll(t, b, second.Manifest.Node(1), map[string]string{"files/1.wide": "one", "files/3.wide": "three", "MANIFEST": "n"})
+			out, err := Prune(ctx, b, 1, now.Add(3*time.Hour))
+			// MANIFEST of node 1 twice, files/2.wide of node 1, files/1.wide of node 2.
+			if err != nil || len(out.Backups) != 2 || out.Kept != 1 || out.Objects != 4 {
+				t.Errorf("%+v %v", out, err)
+			}
+			if all, err = List(ctx, b); err != nil || len(all) != 1 {
+				t.Fatalf("%v %v", all, err)
+			}
+			if faults, err := Verify(ctx, b, all, &Progress{}); err != nil || len(faults) > 0 {
+				t.Errorf("%v %v", faults, err)
+			}
+			damage(t, b, all)
+		})
+	}
+}
+
+func fetchAll(t *testing.T, b Bucket, n *Node, want map[string]string) {
+	t.Helper()
+	mem := vfs.NewMem()
+	if err := Fetch(context.Background(), b, n, mem, "/node", &Progress{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range want {
+		if data, err := vfs.ReadFile(mem, "/node/"+name); err != nil || string(data) != text {
+			t.Errorf("%s: %q %v", name, data, err)
+		}
+	}
+	if err := Fetch(context.Background(), b, n, mem, "/node", &Progress{}); err == nil {
+		t.Error("a directory that is not empty is taken")
+	}
+}
+
+// damage changes an object: a check, a fetch and a later backup notice it.
+func damage(t *testing.T, b Bucket, all []*Manifest) {
+	t.Helper()
+	ctx := context.Background()
+	object := all[0].Nodes[0].Files[0].Object
+	if err := b.Upload(ctx, object, strings.NewReader("?"), 1); err != nil {
+		t.Fatal(err)
+	}
+	faults, err := Verify(ctx, b, all, &Progress{})
+	if err != nil || len(faults) != 1 || !strings.HasPrefix(faults[0], object) {
+		t.Errorf("%v %v", faults, err)
+	}
+	if err := Fetch(ctx, b, &all[0].Nodes[0], vfs.NewMem(), "/x", &Progress{}); !errors.Is(err, errDamaged) {
+		t.Errorf("%v", err)
+	}
+	if err := b.Delete(ctx, object); err != nil {
+		t.Fatal(err)
+	}
+	if faults, err = Verify(ctx, b, all, &Progress{}); err != nil || len(faults) != 1 {
+		t.Errorf("%v %v", faults, err)
+	}
+	known, err := knownObjects(ctx, b)
+	if _, ok := known[object]; err != nil || ok {
+		t.Errorf("an object that is gone counts as there: %v", err)
+	}
+}
+
+// TestFailedTake: a backup that fails is none, leaves no snapshot and no lock,
+// and what it left in the bucket goes with the next prune.
+func TestFailedTake(t *testing.T) {
+	ctx := context.Background()
+	for name, b := range buckets(t) {
+		t.Run(name, func(t *testing.T) {
+			n := &node{id: 1, files: map[string]string{"files/1.wide": "one", "files/2.wide": "two"}, cut: "files/2.wide"}
+			r := n.start(t)
+			now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+			if _, err := Take(ctx, b, []*Remote{r}, Manifest{}, now, &Progress{}); err == nil {
+				t.Fatal("a file that breaks off is taken")
+			}
+			if all, err := List(ctx, b); err != nil || len(all) > 0 || n.held != 0 {
+				t.Errorf("%v %v, %d snapshots held", all, err, n.held)
+			}
+			if _, err := Find(ctx, b, ""); !errors.Is(err, ErrNoBackup) {
+				t.Errorf("%v", err)
+			}
+			if _, err := Take(ctx, b, []*Remote{r, r}, Manifest{}, now, &Progress{}); err == nil || !strings.Contains(err.Error(), "both node 1") {
+				t.Errorf("a node is taken twice: %v", err)
+			}
+			n.cut = ""
+			take(t, b, now.Add(time.Minute), r)
+			if out, err := Prune(ctx, b, 5, now.Add(time.Hour)); err != nil || len(out.Backups) > 0 {
+				t.Errorf("%+v %v", out, err)
+			}
+			if all, err := List(ctx, b); err != nil || len(all) != 1 {
+				t.Errorf("%v %v", all, err)
+			}
+		})
+	}
+}
+
+func TestLocks(t *testing.T) {
+	ctx := context.Background()
+	for name, b := range buckets(t) {
+		t.Run(name, func(t *testing.T) {
+			now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+			unlock, err := lock(ctx, b, takingWork, "20260102T000000Z-00000001", now, pruningWork)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Prune(ctx, b, 1, now.Add(time.Minute)); !errors.Is(err, ErrBusy) {
+				t.Errorf("a prune beside a backup: %v", err)
+			}
+			other, err := lock(ctx, b, takingWork, "20260102T000000Z-00000002", now, pruningWork)
+			if err != nil {
+				t.Fatalf("two backups at once: %v", err)
+			}
+			if err := other(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Prune(ctx, b, 1, now.Add(lockAge)); err != nil {
+				t.Errorf("a dead backup stops a prune: %v", err)
+			}
+			if err := unlock(); err != nil {
+				t.Fatal(err)
+			}
+			if unlock, err = lock(ctx, b, pruningWork, "20260102T000000Z-00000003", now, takingWork, pruningWork); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Take(ctx, b, nil, Manifest{}, now, &Progress{}); !errors.Is(err, ErrBusy) {
+				t.Errorf("a backup beside a prune: %v", err)
+			}
+			if err := unlock(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestDirectoryIsDurable: what Upload acknowledged is there after a power cut.
+func TestDirectoryIsDurable(t *testing.T) {
+	mem := vfs.NewMem()
+	b, err := newDirBucket(mem, "/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Upload(context.Background(), "x/y/z", strings.NewReader("text"), 4); err != nil {
+		t.Fatal(err)
+	}
+	after, err := newDirBucket(mem.CrashClone(nil, 0), "/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := after.Get(context.Background(), "x/y/z")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(r); err != nil || string(data) != "text" {
+		t.Errorf("%q %v", data, err)
+	}
+}

@@ -1,0 +1,14 @@
+// Package backup keeps copies of the nodes of a cluster in a bucket (a directory
+// or S3) and puts them back.
+//
+// A backup is a snapshot of every node, taken at about the same time. Data files
+// never change and their names are never used again on a disk, so a backup
+// uploads only those that no earlier one has; the small files of a node (names
+// of series, deletes, metadata) are uploaded each time. The manifest comes last:
+// without it there is no backup. Layout and manifest are in FORMAT.md.
+//
+// A restore reads the snapshots of all nodes, merges them by the rule of the
+// cluster (V1, V3), and writes the result through a running cluster of any size.
+// Samples keep their versions: what the cluster has newer, or has deleted since,
+// stays as it is.
+package backup

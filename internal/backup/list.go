@@ -1,0 +1,150 @@
+package backup
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// maxManifest bounds a manifest, in bytes.
+const maxManifest = 256 << 20
+
+// List returns the manifests of all backups, oldest first.
+func List(ctx context.Context, b Bucket) ([]*Manifest, error) {
+	names, err := b.List(ctx, backupsDir)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var out []*Manifest
+	for _, name := range names {
+		id, isDir := strings.CutSuffix(name, "/")
+		if !isDir || !idForm.MatchString(id) {
+			continue
+		}
+		m, err := Read(ctx, b, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was never finished
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	// Ids have whole seconds.
+	slices.SortStableFunc(out, func(a, b *Manifest) int { return a.Created.Compare(b.Created) })
+	return out, nil
+}
+
+// ErrNoBackup says that there is none of that name, or none at all.
+var ErrNoBackup = errors.New("no such backup")
+
+// Read returns the manifest of a backup. A missing one is an error that wraps
+// fs.ErrNotExist.
+func Read(ctx context.Context, b Bucket, id string) (*Manifest, error) {
+	if !idForm.MatchString(id) {
+		return nil, fmt.Errorf("%w: %q is not the id of one", ErrNoBackup, id)
+	}
+	r, err := b.Get(ctx, manifestObject(id))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoBackup, id, err)
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxManifest))
+	if err := errors.Join(err, r.Close()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s: %w", ErrNoBackup, id, err)
+		}
+		return nil, fmt.Errorf("read the manifest of %s: %w", id, err)
+	}
+	m, err := decodeManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", id, err)
+	}
+	if m.ID != id {
+		return nil, fmt.Errorf("manifest of %s: it is that of %s", id, m.ID)
+	}
+	return m, nil
+}
+
+// Find returns a backup by its id, or the latest when that is empty.
+func Find(ctx context.Context, b Bucket, id string) (*Manifest, error) {
+	if id != "" {
+		return Read(ctx, b, id)
+	}
+	all, err := List(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: there is none at %s", ErrNoBackup, b)
+	}
+	return all[len(all)-1], nil
+}
+
+// Verify reads all objects of backups and compares them with their checksums. It
+// returns what is wrong, one text an object; p counts bytes.
+func Verify(ctx context.Context, b Bucket, all []*Manifest, p *Progress) (faults []string, err error) {
+	objects := map[string]File{}
+	for _, m := range all {
+		for i := range m.Nodes {
+			for _, f := range m.Nodes[i].Files {
+				if other, ok := objects[f.Object]; ok && (other.Sum != f.Sum || other.Bytes != f.Bytes) {
+					faults = append(faults, fmt.Sprintf("%s: two backups say different things of it", f.Object))
+				}
+				objects[f.Object] = f
+			}
+		}
+	}
+	for _, f := range objects {
+		p.Total.Add(f.Bytes)
+	}
+	found := make(chan string, len(objects)) // one each at most
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(uploadsAtOnce)
+	for _, f := range objects {
+		g.Go(func() error {
+			if err := readObject(ctx, b, &f, io.Discard, p); err != nil {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				found <- fmt.Sprintf("%s: %v", f.Object, err)
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	close(found)
+	for text := range found {
+		faults = append(faults, text)
+	}
+	slices.Sort(faults)
+	return faults, err
+}
+
+// errDamaged says that an object is not what was backed up.
+var errDamaged = errors.New("it is not what was backed up")
+
+// readObject copies an object and compares it with its checksum.
+func readObject(ctx context.Context, b Bucket, f *File, to io.Writer, p *Progress) (err error) {
+	r, err := b.Get(ctx, f.Object)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(to, sum, countingWriter{&p.Bytes}), &cancelable{ctx, r})
+	if err != nil {
+		return err
+	}
+	if n != f.Bytes || [sha256.Size]byte(sum.Sum(nil)) != f.Sum {
+		return fmt.Errorf("%w: %d bytes of which %d are expected, and another checksum perhaps", errDamaged, n, f.Bytes)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+)
+
+// s3Bucket keeps objects at S3 or what speaks like it.
+type s3Bucket struct {
+	client *minio.Client
+	bucket string
+	prefix string
+	name   string
+}
+
+// newS3Bucket opens s3://bucket/prefix. Keys, region and endpoint are those that
+// AWS's own tools read: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+// AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Without
+// keys in the environment the files and the machine's role are asked.
+func newS3Bucket(u *url.URL, environ []string) (*s3Bucket, error) {
+	env := func(name string) string {
+		for _, kv := range environ {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("%s names no bucket: s3://bucket/prefix", u)
+	}
+	o := &minio.Options{Secure: true, Region: cmp.Or(env("AWS_REGION"), env("AWS_DEFAULT_REGION"))}
+	if key := env("AWS_ACCESS_KEY_ID"); key != "" {
+		o.Creds = credentials.NewStaticV4(key, env("AWS_SECRET_ACCESS_KEY"), env("AWS_SESSION_TOKEN"))
+	} else {
+		o.Creds = credentials.NewChainCredentials([]credentials.Provider{
+			&credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: credentialsWait}},
+		})
+	}
+	endpoint := "s3.amazonaws.com"
+	if other := cmp.Or(env("AWS_ENDPOINT_URL_S3"), env("AWS_ENDPOINT_URL")); other != "" {
+		e, err := url.Parse(other)
+		if err != nil || e.Host == "" {
+			return nil, fmt.Errorf("AWS_ENDPOINT_URL %q is not a URL", other)
+		}
+		endpoint, o.Secure, o.BucketLookup = e.Host, e.Scheme != "http", minio.BucketLookupPath
+		o.Region = cmp.Or(o.Region, "us-east-1")
+	}
+	client, err := minio.New(endpoint, o)
+	if err != nil {
+		return nil, fmt.Errorf("open s3 bucket %s: %w", u.Host, err)
+	}
+	return &s3Bucket{client: client, bucket: u.Host, prefix: strings.Trim(u.Path, "/"), name: u.String()}, nil
+}
+
+const (
+	// partSize is the length of the parts that larger objects are sent in, in
+	// bytes: one is held in memory for each upload. 10,000 of them make 160 GiB.
+	partSize = 16 << 20
+	// credentialsWait is how long the machine's role may take to answer.
+	credentialsWait = 5 * time.Second
+)
+
+// Upload implements Bucket.
+func (b *s3Bucket) Upload(ctx context.Context, name string, r io.Reader, size int64) error {
+	o := minio.PutObjectOptions{PartSize: partSize, ContentType: "application/octet-stream"}
+	if _, err := b.client.PutObject(ctx, b.bucket, path.Join(b.prefix, name), r, size, o); err != nil {
+		return fmt.Errorf("upload %s: %w", name, err)
+	}
+	return nil
+}
+
+// Get implements Bucket.
+func (b *s3Bucket) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	o, err := b.client.GetObject(ctx, b.bucket, path.Join(b.prefix, name), minio.GetObjectOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read object %s: %w", name, err)
+	}
+	// Nothing was asked yet: whether it is there shows now.
+	if _, err := o.Stat(); err != nil {
+		if code := minio.ToErrorResponse(err).Code; code == minio.NoSuchKey || code == minio.NoSuchBucket {
+			err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+		}
+		return nil, errors.Join(fmt.Errorf("read object %s: %w", name, err), o.Close())
+	}
+	return o, nil
+}
+
+// List implements Bucket.
+func (b *s3Bucket) List(ctx context.Context, dir string) ([]string, error) {
+	var out []string
+	full := path.Join(b.prefix, dir) + "/"
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // or the rest would be listed all the same
+	for o := range b.client.ListObjects(ctx, b.bucket, minio.ListObjectsOptions{Prefix: full}) {
+		if o.Err != nil {
+			return nil, fmt.Errorf("list %s: %w", dir, o.Err)
+		}
+		if below := strings.TrimPrefix(o.Key, full); below != "" {
+			out = append(out, below)
+		}
+	}
+	return out, nil
+}
+
+// Delete implements Bucket.
+func (b *s3Bucket) Delete(ctx context.Context, name string) error {
+	if err := b.client.RemoveObject(ctx, b.bucket, path.Join(b.prefix, name), minio.RemoveObjectOptions{}); err != nil {
+		return fmt.Errorf("delete %s: %w", name, err)
+	}
+	return nil
+}
+
+// String implements Bucket.
+func (b *s3Bucket) String() string { return b.name }
