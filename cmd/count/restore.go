@@ -24,11 +24,10 @@ Writes what a backup holds through a running node or cluster, whatever its size
 and its number of copies: the snapshots of all nodes are merged, every file is
 compared with its checksum. It can be repeated after any failure.
 
-Samples keep the version that they were written with: what the cluster has
-newer stays, and what was deleted since the backup stays deleted. (A node that
-was never in a cluster keeps no versions: there only what is absent is written.)
-With --overwrite they are new writes: they replace what is there, and come back
-though they were deleted.
+Only what is absent is written: what the cluster has stays as it is, and so does
+what was deleted since, as long as the cluster remembers the delete. With
+--overwrite everything is written: it replaces what is there, and comes back
+though it was deleted.
 
 With --into the files of one node's snapshot are put into an empty directory
 instead, as DATA_DIR of a node that does not run. In a cluster that node refills
@@ -44,7 +43,7 @@ Examples:
 
   --server URL   a node; default COUNT_SERVER, or ` + defaultServer + `
   --id ID        which backup; default: the newest
-  --overwrite    make new writes of the samples
+  --overwrite    replace what is there
   --scratch DIR  where the snapshots are put meanwhile: a disk with room for the
                  backup; default: the system's directory for temporary files
   --patience D   how long the cluster may be busy or away; default 10m
@@ -110,8 +109,8 @@ func restoreThrough(ctx context.Context, c call, bucket backup.Bucket, m *backup
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", m.ID, err)
 	}
-	n, took := p.Samples.Load(), time.Since(began)
-	_, err = fmt.Fprintf(c.stdout, "restored %s: %d samples of %d nodes' snapshots in %v (%s)\n", m.ID, n, len(m.Nodes), took.Round(time.Millisecond), perSecond(uint64(n), took))
+	n, kept, took := p.Samples.Load(), p.Kept.Load(), time.Since(began)
+	_, err = fmt.Fprintf(c.stdout, "restored %s of %d nodes: %d samples written, %d were there, %v (%s)\n", m.ID, len(m.Nodes), n, kept, took.Round(time.Millisecond), perSecond(uint64(n+kept), took))
 	return err
 }
 

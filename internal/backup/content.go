@@ -14,7 +14,7 @@ import (
 )
 
 // RestorePath is where a node takes what a restore puts back: POST with a body as
-// an Encoder makes it. ?overwrite=true makes new writes of it.
+// an Encoder makes it. It writes what is absent, with ?overwrite=true everything.
 const RestorePath = "/cluster/restore"
 
 // The body of a restore: magic, format, then frames of one kind each.
@@ -22,10 +22,9 @@ const (
 	bodyMagic  = "CTrs"
 	bodyFormat = 1
 
-	kindTombstones = 1
-	kindSeries     = 2
-	kindMetadata   = 3
-	kindExemplars  = 4
+	kindSeries    = 1
+	kindMetadata  = 2
+	kindExemplars = 3
 )
 
 // MaxBody bounds the body of a restore, in bytes.
@@ -61,11 +60,6 @@ func (e *Encoder) frame(kind byte, add func([]byte) []byte) {
 	e.body = wire.EndFrame(add(append(wire.BeginFrame(e.body), kind)), start, seed)
 }
 
-// Tombstones adds deletes with their versions.
-func (e *Encoder) Tombstones(all []model.Tombstone) {
-	e.frame(kindTombstones, func(b []byte) []byte { return transport.AppendTombstones(b, all) })
-}
-
 // Series adds the samples of a series with their versions.
 func (e *Encoder) Series(ls labels.Labels, cols *model.Columns) {
 	e.frame(kindSeries, func(b []byte) []byte {
@@ -98,11 +92,15 @@ func (e *Encoder) Exemplars(ls labels.Labels, all []model.Exemplar) {
 	})
 }
 
-// Receiver takes what a body holds. Slices and columns are valid until the call
-// returns.
+// Outcome is what a node answers.
+type Outcome struct {
+	Written int `json:"written"` // samples
+	Kept    int `json:"kept"`    // samples that were there or were deleted since
+}
+
+// Receiver takes what a body holds, and keeps it as it likes.
 type Receiver interface {
-	Tombstones(all []model.Tombstone) error
-	// Series is called with versions for all samples; the histograms may be kept.
+	// Series is called with versions for all samples.
 	Series(ls labels.Labels, cols *model.Columns) error
 	Metadata(all []model.Metadata) error
 	// Exemplars have no Ref.
@@ -133,9 +131,6 @@ func decodeFrame(d *wire.Decoder, r Receiver) error {
 	kind := d.Byte()
 	var deliver func() error
 	switch kind {
-	case kindTombstones:
-		all := transport.DecodeTombstones(d)
-		deliver = func() error { return r.Tombstones(all) }
 	case kindSeries:
 		ls := transport.DecodeLabels(d)
 		var cols model.Columns

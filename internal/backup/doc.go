@@ -8,7 +8,6 @@
 // without it there is no backup. Layout and manifest are in FORMAT.md.
 //
 // A restore reads the snapshots of all nodes, merges them by the rule of the
-// cluster (V1, V3), and writes the result through a running cluster of any size.
-// Samples keep their versions: what the cluster has newer, or has deleted since,
-// stays as it is.
+// cluster (V1, V3), and writes the result through a running cluster of any size,
+// as new writes: only where nothing is, or over everything.
 package backup

@@ -132,16 +132,10 @@ func FuzzDecodeManifest(f *testing.F) {
 
 // kept is a Receiver that keeps everything.
 type kept struct {
-	tombstones []model.Tombstone
-	keys       []string
-	columns    []model.Columns
-	metadata   []model.Metadata
-	exemplars  []model.Exemplar
-}
-
-func (k *kept) Tombstones(all []model.Tombstone) error {
-	k.tombstones = append(k.tombstones, all...)
-	return nil
+	keys      []string
+	columns   []model.Columns
+	metadata  []model.Metadata
+	exemplars []model.Exemplar
 }
 
 func (k *kept) Series(ls labels.Labels, cols *model.Columns) error {
@@ -162,7 +156,6 @@ func (k *kept) Exemplars(ls labels.Labels, all []model.Exemplar) error {
 func someBody() *Encoder {
 	e := NewEncoder()
 	ls := labels.FromStrings(labels.MetricName, "a", "b", "c")
-	e.Tombstones([]model.Tombstone{{Version: 5, MinT: -1, MaxT: math.MaxInt64, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "b", "c.*")}}})
 	e.Series(ls, &model.Columns{
 		T: []int64{1, 2}, V: []float64{1.5, math.Inf(1)}, Ver: []model.Version{7, 8}, ST: []int64{0, 1},
 		Hist: []model.HistogramPoint{{T: 3, ST: 2, H: tsdbutil.GenerateTestHistogram(1), Ver: 9}},
@@ -178,9 +171,6 @@ func TestBody(t *testing.T) {
 	var k kept
 	if err := DecodeBody(e.Body(), &k); err != nil {
 		t.Fatal(err)
-	}
-	if len(k.tombstones) != 1 || k.tombstones[0].Version != 5 || k.tombstones[0].Matchers[0].String() != `b=~"c.*"` {
-		t.Errorf("%+v", k.tombstones)
 	}
 	if c := k.columns[0]; len(k.columns) != 1 || c.Len() != 3 || c.Ver[1] != 8 || c.ST[1] != 1 || c.Hist[0].Ver != 9 || c.Hist[0].ST != 2 || !c.Hist[0].H.Equals(tsdbutil.GenerateTestHistogram(1)) {
 		t.Errorf("%+v", k.columns)

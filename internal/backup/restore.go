@@ -3,8 +3,10 @@ package backup
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"path/filepath"
@@ -14,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/count-db/count/engine"
-	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/transfer"
 	"github.com/count-db/count/internal/vfs"
 )
@@ -31,8 +32,8 @@ type RestoreOptions struct {
 	// there is removed by the caller.
 	Scratch string
 	FS      vfs.FS
-	// Overwrite makes new writes of the samples: they replace what the cluster has,
-	// and come back though they were deleted since. Else they keep their versions.
+	// Overwrite replaces what the cluster has, and brings back what was deleted
+	// since; else only what is absent is written.
 	Overwrite bool
 	Secret    string // of the cluster; empty: none
 }
@@ -95,19 +96,9 @@ func (r *restoring) close() error {
 	return errors.Join(errs...)
 }
 
-// run sends deletes, then samples window by window, then what goes with them.
+// run sends samples window by window, then what goes with them.
 func (r *restoring) run(ctx context.Context) error {
 	r.encoder, r.bodies = NewEncoder(), make(chan content)
-	if !r.opts.Overwrite {
-		// First the deletes: no node is to show what they hide, even for a moment.
-		if all := r.tombstones(); len(all) > 0 {
-			r.encoder.Tombstones(all)
-			if err := r.post(ctx, content{body: r.encoder.Body()}); err != nil {
-				return err
-			}
-			r.encoder.Reset()
-		}
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	for range restoreSenders {
 		g.Go(func() error {
@@ -142,21 +133,6 @@ func (r *restoring) read(ctx context.Context) error {
 		return err
 	}
 	return r.flush(ctx)
-}
-
-// tombstones returns the deletes of all nodes, each once.
-func (r *restoring) tombstones() []model.Tombstone {
-	var out []model.Tombstone
-	seen := map[string]bool{}
-	for _, n := range r.nodes {
-		for _, t := range n.db.Tombstones(math.MinInt64, math.MaxInt64) {
-			if key := fmt.Sprint(t.Version, t.MinT, t.MaxT, t.Matchers); !seen[key] {
-				seen[key] = true
-				out = append(out, t)
-			}
-		}
-	}
-	return out
 }
 
 // windowMillis is the length of the slices of time that are read at once.
@@ -267,6 +243,12 @@ func (r *restoring) post(ctx context.Context, c content) error {
 	if err != nil {
 		return fmt.Errorf("write %d samples: %w", c.samples, err)
 	}
-	r.progress.Samples.Add(int64(c.samples))
-	return resp.Body.Close()
+	var out Outcome
+	err = json.NewDecoder(io.LimitReader(resp.Body, answerText)).Decode(&out)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return fmt.Errorf("read the answer to %d samples: %w", c.samples, err)
+	}
+	r.progress.Samples.Add(int64(out.Written))
+	r.progress.Kept.Add(int64(out.Kept))
+	return nil
 }

@@ -28,7 +28,7 @@ type Progress struct {
 	Bytes     atomic.Int64 // that were moved
 	Total     atomic.Int64 // that are to be moved, as far as known
 	Samples   atomic.Int64 // that a restore wrote
-	Whole     atomic.Int64 // samples that a restore has to write, copies counted
+	Kept      atomic.Int64 // samples that a restore found there, or deleted since
 	Windows   atomic.Int64 // of two hours that a restore is through with
 	AllWindow atomic.Int64
 }

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
-	"sort"
+	"sync"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -16,40 +15,35 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/count-db/count/engine"
+	"github.com/count-db/count/ingest"
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/backup"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
 	"github.com/count-db/count/internal/wire"
+	"github.com/count-db/count/promql"
 )
 
 const (
 	restoresAtOnce = 4  // requests of restores; more are told to come back
-	restoreWidth   = 64 // batches of one request that wait for the disks together
+	lookupsAtOnce  = 16 // series of one request that are compared with what is there
+	restoreBatch   = 50_000
 )
 
-// restoreWriter is what a restore needs of the write path.
-type restoreWriter interface {
-	// Append writes samples as new ones.
-	Append(ctx context.Context, b *model.Batch) error
-	// AppendKept writes samples that keep their version: what is newer, and what
-	// was deleted at a higher version, wins.
-	AppendKept(ctx context.Context, b *model.Batch) error
-	// DeleteKept stores a tombstone that keeps its version.
-	DeleteKept(ctx context.Context, t model.Tombstone) error
-}
-
-// restores serves backup.RestorePath.
+// restores serves backup.RestorePath. What comes back is written as new: by the
+// time of a restore the versions of a backup may be below what is settled (V4).
+// Unless it is to overwrite, only what is absent is written, by a complete read.
 type restores struct {
 	db     *engine.DB
-	writer restoreWriter
+	store  promql.Store
+	writer ingest.Appender
 	slots  chan struct{} // capacity restoresAtOnce
 	logger log.Logger
 }
 
-func newRestores(db *engine.DB, w restoreWriter, logger log.Logger) *restores {
-	return &restores{db: db, writer: w, slots: make(chan struct{}, restoresAtOnce), logger: logger}
+func newRestores(db *engine.DB, s promql.Store, w ingest.Appender, logger log.Logger) *restores {
+	return &restores{db: db, store: s, writer: w, slots: make(chan struct{}, restoresAtOnce), logger: logger}
 }
 
 // ServeHTTP implements http.Handler.
@@ -62,10 +56,10 @@ func (s *restores) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		server.WriteError(w, http.StatusTooManyRequests, "enough of restores is being written already")
 		return
 	}
-	samples, err := s.restore(r)
+	out, err := s.restore(r)
 	if err == nil {
-		level.Debug(telemetry.Logger(r.Context(), s.logger)).Log("msg", "part of a restore is written", "samples", samples)
-		w.WriteHeader(http.StatusNoContent)
+		level.Debug(telemetry.Logger(r.Context(), s.logger)).Log("msg", "part of a restore is written", "written", out.Written, "kept", out.Kept)
+		server.WriteJSON(w, http.StatusOK, out)
 		return
 	}
 	code, retryAfter := admission.StatusOf(err)
@@ -82,233 +76,264 @@ func (s *restores) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	server.WriteError(w, code, err.Error())
 }
 
-func (s *restores) restore(r *http.Request) (samples int, err error) {
+func (s *restores) restore(r *http.Request) (out backup.Outcome, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, backup.MaxBody))
 	if err != nil {
-		return 0, fmt.Errorf("read the body: %w", err)
+		return out, fmt.Errorf("read the body: %w", err)
 	}
-	t := &restoring{ctx: r.Context(), restores: s, overwrite: r.FormValue("overwrite") == "true", batches: map[model.Version]*model.Batch{}}
-	if err := backup.DecodeBody(body, t); err != nil {
-		return 0, err
+	var t restoring
+	if err := backup.DecodeBody(body, &t); err != nil {
+		return out, err
 	}
-	return t.samples, t.write()
-}
-
-// restoring is one request: a backup.Receiver.
-type restoring struct {
-	ctx       context.Context //nolint:containedctx // it is the request
-	restores  *restores
-	overwrite bool
-	batches   map[model.Version]*model.Batch // 0: without a version of their own
-	samples   int
-}
-
-// of returns the batch of a version. Without versions there is one for all.
-func (t *restoring) of(v model.Version) *model.Batch {
-	if t.overwrite || !t.restores.db.Versioned() {
-		v = 0
-	}
-	b := t.batches[v]
-	if b == nil {
-		b = &model.Batch{Version: v}
-		t.batches[v] = b
-	}
-	return b
-}
-
-// Tombstones implements backup.Receiver. A node without versions applies a delete
-// to what is there: that of a backup is long past.
-func (t *restoring) Tombstones(all []model.Tombstone) error {
-	if t.overwrite || !t.restores.db.Versioned() {
-		return nil
-	}
-	for _, ts := range all {
-		if err := t.restores.writer.DeleteKept(t.ctx, ts); err != nil {
-			return fmt.Errorf("restore a delete: %w", err)
+	if r.FormValue("overwrite") != "true" {
+		if out.Kept, err = s.onlyAbsent(r.Context(), t.series); err != nil {
+			return out, err
 		}
 	}
-	return nil
+	out.Written, err = s.write(r.Context(), &t)
+	return out, err
+}
+
+// restoring is what one request holds: a backup.Receiver.
+type restoring struct {
+	series    []restoredSeries
+	metadata  []model.Metadata
+	exemplars []restoredExemplars
+}
+
+type restoredSeries struct {
+	labels labels.Labels
+	cols   *model.Columns
+}
+
+type restoredExemplars struct {
+	labels labels.Labels
+	all    []model.Exemplar
 }
 
 // Series implements backup.Receiver.
 func (t *restoring) Series(ls labels.Labels, cols *model.Columns) error {
-	if !t.overwrite && !t.restores.db.Versioned() {
-		if err := t.restores.onlyAbsent(t.ctx, ls, cols); err != nil {
-			return err
-		}
-	}
-	if cols.Len() == 0 {
-		return nil
-	}
-	ref, err := interner{t.restores.db}.Intern(ls)
-	if err != nil {
-		return fmt.Errorf("restore %s: %w", ls, err)
-	}
-	for i, at := range cols.T {
-		b := t.of(cols.Ver[i])
-		st := int64(0)
-		if len(cols.ST) > 0 {
-			st = cols.ST[i]
-		}
-		if st != 0 || len(b.STs) > 0 {
-			for len(b.STs) < len(b.Floats) {
-				b.STs = append(b.STs, 0)
-			}
-			b.STs = append(b.STs, st)
-		}
-		b.Floats = append(b.Floats, model.FloatSample{T: at, V: cols.V[i], Ref: ref})
-	}
-	for _, p := range cols.Hist {
-		b := t.of(p.Ver)
-		b.Hists = append(b.Hists, model.HistogramSample{T: p.T, ST: p.ST, H: p.H, FH: p.FH, Ref: ref})
-	}
-	t.samples += cols.Len()
+	t.series = append(t.series, restoredSeries{ls, cols})
 	return nil
 }
 
 // Metadata implements backup.Receiver.
 func (t *restoring) Metadata(all []model.Metadata) error {
-	b := t.of(t.restores.db.Clock().Last())
-	b.Metadata = append(b.Metadata, all...)
+	t.metadata = append(t.metadata, all...)
 	return nil
 }
 
 // Exemplars implements backup.Receiver.
 func (t *restoring) Exemplars(ls labels.Labels, all []model.Exemplar) error {
-	ref, err := interner{t.restores.db}.Intern(ls)
-	if err != nil {
-		return fmt.Errorf("restore exemplars of %s: %w", ls, err)
-	}
-	b := t.of(t.restores.db.Clock().Last())
-	for _, e := range all {
-		e.Ref = ref
-		b.Exemplars = append(b.Exemplars, e)
-	}
+	t.exemplars = append(t.exemplars, restoredExemplars{ls, all})
 	return nil
 }
 
-// write makes everything durable: the batches together, so that they share syncs.
-func (t *restoring) write() error {
-	g, ctx := errgroup.WithContext(t.ctx)
-	g.SetLimit(restoreWidth)
-	for _, v := range slices.Sorted(maps.Keys(t.batches)) {
-		b := t.batches[v]
-		g.Go(func() error {
-			if v == 0 {
-				return t.restores.writer.Append(ctx, b)
-			}
-			return t.restores.writer.AppendKept(ctx, b)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return fmt.Errorf("write the samples: %w", err)
-	}
-	return nil
-}
-
-// onlyAbsent removes from cols what this node, which keeps no versions, has a
-// sample for or has deleted since.
-func (s *restores) onlyAbsent(ctx context.Context, ls labels.Labels, cols *model.Columns) error {
-	mint, maxt := spanOf(cols)
-	have, err := s.have(ctx, ls, mint, maxt)
-	if err != nil {
-		return fmt.Errorf("restore %s: %w", ls, err)
-	}
-	var deletes []model.Tombstone
-	for _, t := range s.db.Tombstones(mint, maxt) {
-		if t.Matches(ls) {
-			deletes = append(deletes, t)
+// write stores what is left of a request, a batch after the other.
+func (s *restores) write(ctx context.Context, t *restoring) (samples int, err error) {
+	b := &model.Batch{Metadata: t.metadata}
+	flush := func() error {
+		n := b.Samples()
+		if n+len(b.Metadata)+len(b.Exemplars) == 0 {
+			return nil
 		}
+		if err := s.writer.Append(ctx, b); err != nil {
+			return fmt.Errorf("write %d samples: %w", n, err)
+		}
+		samples += n
+		b.Reset()
+		return nil
 	}
-	hidden := func(at int64, v model.Version) bool {
-		return have[at] || slices.ContainsFunc(deletes, func(t model.Tombstone) bool { return t.MinT <= at && at <= t.MaxT && v < t.Version })
-	}
-	kept := 0
-	for i, at := range cols.T {
-		if hidden(at, cols.Ver[i]) {
+	for _, x := range t.series {
+		if x.cols.Len() == 0 {
 			continue
 		}
-		cols.T[kept], cols.V[kept], cols.Ver[kept] = at, cols.V[i], cols.Ver[i]
-		if len(cols.ST) > 0 {
-			cols.ST[kept] = cols.ST[i]
+		ref, err := interner{s.db}.Intern(x.labels)
+		if err != nil {
+			return samples, fmt.Errorf("restore %s: %w", x.labels, err)
 		}
-		kept++
+		addColumns(b, ref, x.cols)
+		if b.Samples() >= restoreBatch {
+			if err := flush(); err != nil {
+				return samples, err
+			}
+		}
 	}
-	cols.T, cols.V, cols.Ver = cols.T[:kept], cols.V[:kept], cols.Ver[:kept]
-	if len(cols.ST) > 0 {
-		cols.ST = cols.ST[:kept]
+	for _, x := range t.exemplars {
+		ref, err := interner{s.db}.Intern(x.labels)
+		if err != nil {
+			return samples, fmt.Errorf("restore exemplars of %s: %w", x.labels, err)
+		}
+		for _, e := range x.all {
+			e.Ref = ref
+			b.Exemplars = append(b.Exemplars, e)
+		}
 	}
-	cols.Hist = slices.DeleteFunc(cols.Hist, func(p model.HistogramPoint) bool { return hidden(p.T, p.Ver) })
-	return nil
+	return samples, flush()
 }
 
-// have returns the timestamps that this node has a sample of the series for.
-func (s *restores) have(ctx context.Context, ls labels.Labels, mint, maxt int64) (map[int64]bool, error) {
-	var ms []*labels.Matcher
-	ls.Range(func(l labels.Label) {
-		ms = append(ms, &labels.Matcher{Type: labels.MatchEqual, Name: l.Name, Value: l.Value})
+// addColumns adds the samples of a series to a batch.
+func addColumns(b *model.Batch, ref model.Ref, cols *model.Columns) {
+	if len(cols.ST) > 0 || len(b.STs) > 0 {
+		for len(b.STs) < len(b.Floats) {
+			b.STs = append(b.STs, 0)
+		}
+		if len(cols.ST) > 0 {
+			b.STs = append(b.STs, cols.ST...)
+		} else {
+			b.STs = append(b.STs, make([]int64, len(cols.T))...)
+		}
+	}
+	for i, at := range cols.T {
+		b.Floats = append(b.Floats, model.FloatSample{T: at, V: cols.V[i], Ref: ref})
+	}
+	for _, p := range cols.Hist {
+		b.Hists = append(b.Hists, model.HistogramSample{T: p.T, ST: p.ST, H: p.H, FH: p.FH, Ref: ref})
+	}
+}
+
+// onlyAbsent removes what is there already, or was deleted since it was written,
+// and returns how much that is.
+func (s *restores) onlyAbsent(ctx context.Context, series []restoredSeries) (kept int, err error) {
+	mint, maxt := spanOfAll(series)
+	names, warnings, err := s.store.LabelValues(ctx, labels.MetricName, mint, maxt, 0)
+	if err != nil {
+		return 0, fmt.Errorf("look for what is there: %w", err)
+	}
+	if len(warnings) > 0 {
+		return 0, errIncomplete
+	}
+	there := make(map[string]bool, len(names))
+	for _, name := range names {
+		there[name] = true
+	}
+	deletes := s.db.Tombstones(mint, maxt)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookupsAtOnce)
+	var mu sync.Mutex
+	for _, x := range series {
+		// Series without a name are in no list of names.
+		name := x.labels.Get(labels.MetricName)
+		if !there[name] && name != "" && len(deletes) == 0 {
+			continue
+		}
+		g.Go(func() error {
+			n, err := s.absentOf(ctx, x, deletes)
+			mu.Lock()
+			defer mu.Unlock()
+			kept += n
+			return err
+		})
+	}
+	return kept, g.Wait()
+}
+
+// absentOf leaves of a series what is absent.
+func (s *restores) absentOf(ctx context.Context, x restoredSeries, deletes []model.Tombstone) (kept int, err error) {
+	have, err := s.have(ctx, x)
+	if err != nil {
+		return 0, fmt.Errorf("look for what is there of %s: %w", x.labels, err)
+	}
+	var mine []model.Tombstone
+	for _, t := range deletes {
+		if t.Matches(x.labels) {
+			mine = append(mine, t)
+		}
+	}
+	before := x.cols.Len()
+	filter(x.cols, func(at int64, v model.Version) bool {
+		return !have[at] && !slices.ContainsFunc(mine, func(t model.Tombstone) bool { return t.MinT <= at && at <= t.MaxT && v < t.Version })
 	})
-	sel, err := s.db.Select(ctx, mint, maxt, ms...)
+	return before - x.cols.Len(), nil
+}
+
+// filter leaves the samples that are to stay.
+func filter(cols *model.Columns, stays func(at int64, v model.Version) bool) {
+	n := 0
+	for i, at := range cols.T {
+		if !stays(at, cols.Ver[i]) {
+			continue
+		}
+		cols.T[n], cols.V[n], cols.Ver[n] = at, cols.V[i], cols.Ver[i]
+		if len(cols.ST) > 0 {
+			cols.ST[n] = cols.ST[i]
+		}
+		n++
+	}
+	cols.T, cols.V, cols.Ver = cols.T[:n], cols.V[:n], cols.Ver[:n]
+	if len(cols.ST) > 0 {
+		cols.ST = cols.ST[:n]
+	}
+	cols.Hist = slices.DeleteFunc(cols.Hist, func(p model.HistogramPoint) bool { return !stays(p.T, p.Ver) })
+}
+
+// errIncomplete says that what is there cannot be told now.
+var errIncomplete = &admission.UnavailableError{Reason: "not enough copies answer to tell what is there already"}
+
+// have returns the timestamps that there is a sample of the series for.
+func (s *restores) have(ctx context.Context, x restoredSeries) (map[int64]bool, error) {
+	mint, maxt := spanOf(x.cols)
+	set, err := s.lookup(ctx, mint, maxt, x.labels)
 	if err != nil {
 		return nil, err
 	}
-	defer sel.Close()
-	i := sort.Search(sel.Len(), func(i int) bool { return labels.Compare(sel.Labels(i), ls) >= 0 })
-	if i == sel.Len() || !labels.Equal(sel.Labels(i), ls) {
-		return nil, nil
+	defer set.Close()
+	out := map[int64]bool{}
+	for set.Next() {
+		series := set.At()
+		if !labels.Equal(series.Labels(), x.labels) {
+			continue
+		}
+		var cols model.Columns
+		if err := series.Read(mint, maxt, &cols); err != nil {
+			return nil, err
+		}
+		for _, at := range cols.T {
+			out[at] = true
+		}
+		for i := range cols.Hist {
+			out[cols.Hist[i].T] = true
+		}
 	}
-	var cols model.Columns
-	if err := sel.Read(i, mint, maxt, &cols); err != nil {
+	if err := set.Err(); err != nil {
 		return nil, err
 	}
-	out := make(map[int64]bool, cols.Len())
-	for _, at := range cols.T {
-		out[at] = true
-	}
-	for i := range cols.Hist {
-		out[cols.Hist[i].T] = true
+	if len(set.Warnings()) > 0 {
+		return nil, errIncomplete
 	}
 	return out, nil
 }
 
+func (s *restores) lookup(ctx context.Context, mint, maxt int64, ls labels.Labels) (promql.SeriesSet, error) {
+	if l, ok := s.store.(promql.SeriesLookup); ok {
+		return l.SelectSeries(ctx, mint, maxt, ls)
+	}
+	var ms []*labels.Matcher
+	ls.Range(func(l labels.Label) {
+		ms = append(ms, &labels.Matcher{Type: labels.MatchEqual, Name: l.Name, Value: l.Value})
+	})
+	return s.store.Select(ctx, mint, maxt, ms...)
+}
+
 // spanOf returns the first and the last timestamp.
 func spanOf(cols *model.Columns) (mint, maxt int64) {
-	first := true
-	note := func(t int64) {
-		if first {
-			mint, maxt, first = t, t, false
-		}
-		mint, maxt = min(mint, t), max(maxt, t)
-	}
+	mint, maxt = maxTime, minTime
 	if n := len(cols.T); n > 0 {
-		note(cols.T[0])
-		note(cols.T[n-1])
+		mint, maxt = cols.T[0], cols.T[n-1]
 	}
 	if n := len(cols.Hist); n > 0 {
-		note(cols.Hist[0].T)
-		note(cols.Hist[n-1].T)
+		mint, maxt = min(mint, cols.Hist[0].T), max(maxt, cols.Hist[n-1].T)
 	}
 	return mint, maxt
 }
 
-// AppendKept implements restoreWriter for a node without others: its storage
-// may have versions from when it was one of a cluster.
-func (a *localAppender) AppendKept(ctx context.Context, b *model.Batch) error {
-	_, err := a.db.Append(ctx, b, engine.AppendOptions{})
-	return admissionError(err)
+func spanOfAll(series []restoredSeries) (mint, maxt int64) {
+	mint, maxt = maxTime, minTime
+	for _, x := range series {
+		a, b := spanOf(x.cols)
+		mint, maxt = min(mint, a), max(maxt, b)
+	}
+	return mint, maxt
 }
 
-// DeleteKept implements restoreWriter.
-func (a *localAppender) DeleteKept(ctx context.Context, t model.Tombstone) error {
-	return a.db.Delete(ctx, t)
-}
-
-// AppendKept implements restoreWriter.
-func (a clusterAppender) AppendKept(ctx context.Context, b *model.Batch) error {
-	return forgotten(a.c.AppendKept(ctx, b))
-}
-
-// DeleteKept implements restoreWriter.
-func (a clusterAppender) DeleteKept(ctx context.Context, t model.Tombstone) error {
-	return a.c.DeleteKept(ctx, t)
-}
+const minTime, maxTime = -1 << 63, 1<<63 - 1

@@ -82,7 +82,7 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.gossip.Set(n.guarded(p.cluster.MessageHandler(false)))
 	s.replicate.Set(n.guarded(p.cluster.ReplicateHandler()))
 	s.backup.Set(n.administrative(p.backups))
-	s.restore.Set(n.administrative(newRestores(p.db, p.appender(), n.part("restore"))))
+	s.restore.Set(n.administrative(newRestores(p.db, p.store, p.appender(), n.part("restore"))))
 	s.internal.Set(n.guarded(p.cluster.Connect()))
 }
 

@@ -48,6 +48,7 @@ type parts struct {
 	rest        *rest.Handler
 	api         *apiv1.API
 	backups     *backups
+	store       promql.Store // that queries and restores read
 }
 
 // open opens the storage, which replays the log, and connects the parts to it.
@@ -145,6 +146,7 @@ func (n *Node) connectReads(p *parts) error {
 		serveFragments(p.cluster, p.db, p.queries)
 		store, admin = &clusterStore{p.cluster, local, cache}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
+	p.store = store
 	admin = &audited{admin, n.part("audit")}
 	p.rest = rest.New(store, p.queries.Parser(), rest.Options{
 		MaxSamples: int64(cfg.QueryMaxSamples), Timeout: cfg.QueryTimeout, MaxBody: cfg.MaxBodySize,

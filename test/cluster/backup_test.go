@@ -107,15 +107,17 @@ func TestBackupAndRestore(t *testing.T) {
 	alone := process.Start(t, t.TempDir(), "CLUSTER_SECRET="+backupSecret)
 	count(t, alone, "restore", place, "--id", ids[0])
 	l.restored(t, alone, first)
-	count(t, alone, "restore", place, "--id", ids[1])
-	l.restored(t, alone, first) // where a node keeps no versions what is there stays
+	count(t, alone, "restore", place, "--id", ids[1], "--overwrite")
+	l.restored(t, alone, second)
+	count(t, alone, "restore", place, "--id", ids[0]) // older: changes nothing
+	l.restored(t, alone, second)
 
 	other := start(t, 3, "CLUSTER_SECRET="+backupSecret)
 	count(t, other.node(1), "restore", place, "--id", ids[0])
 	l.restored(t, other.node(2), first)
-	count(t, other.node(3), "restore", place, "--id", ids[1])
+	count(t, other.node(3), "restore", place, "--id", ids[1], "--overwrite")
 	l.restored(t, other.node(1), second)
-	count(t, other.node(3), "restore", place, "--id", ids[0]) // older: changes nothing
+	count(t, other.node(3), "restore", place, "--id", ids[0])
 	l.restored(t, other.node(1), second)
 	for _, n := range []*process.Node{alone, other.node(1), other.node(3)} {
 		if got, _, err := read(n, gone.series); err != nil || len(got) > 0 {
@@ -177,7 +179,7 @@ func newerStays(t *testing.T, l *ledger, c *nodes, place string) {
 		}
 	}
 	count(t, c.node(1), "restore", place)
-	value(func(v float64) bool { return v == -7 }, "a newer value after a restore")
+	value(func(v float64) bool { return v == -7 }, "what is there after a restore")
 	count(t, c.node(1), "restore", place, "--overwrite")
 	value(func(v float64) bool { return v > 0 }, "the value after a restore that overwrites")
 }
