@@ -26,6 +26,7 @@ start() { # name command...
 	# A session of its own: Ctrl-C reaches only this script, which ends all in order.
 	setsid "$@" >>"$root/$name.log" 2>&1 </dev/null &
 	echo $! >"$root/$name.pid"
+	disown # or bash would tell of every kill
 }
 
 start_node() { # id
@@ -77,6 +78,12 @@ run() {
 		echo "the demo runs already" >&2
 		exit 1
 	fi
+	for id in 1 2 3; do
+		if "$bin" health --server "http://127.0.0.1:808$id" >/dev/null 2>&1; then
+			echo "a node at http://127.0.0.1:808$id runs already: stop it first" >&2
+			exit 1
+		fi
+	done
 	mkdir -p "$root"
 	rm -f "$root"/*.pid
 	echo $$ >"$root/demo.pid"
