@@ -53,6 +53,11 @@ test-race: ## the concurrent packages (RACE) under the race detector, with invar
 e2e: build ## only the tests with whole processes, never from Go's cache
 	COUNT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 ./test/...
 
+.PHONY: clocks
+clocks: ## three nodes whose clocks are minutes apart; compiles everything with a clock that can be set
+	./test/process/skewed.sh $(CURDIR)/bin/count-skewed
+	COUNT_SKEWED_BIN=$(CURDIR)/bin/count-skewed $(GO) test -count=1 -run TestProcessesWithClocksApart ./test/cluster
+
 .PHONY: cluster
 cluster: build ## start three nodes at ports 8081 to 8083 with their data in ./count_data/node-*
 	./deploy/local-cluster.sh

@@ -59,13 +59,19 @@ func start(t *testing.T, n int, env ...string) *nodes {
 // startAt is start at given addresses; around runs what starts node i's process.
 func startAt(t *testing.T, addresses []string, around func(i int, run func()), env ...string) *nodes {
 	t.Helper()
+	return startBinary(t, process.Binary(t), addresses, around, func(int) []string { return env })
+}
+
+// startBinary is startAt with a binary and settings of each node.
+func startBinary(t *testing.T, binary string, addresses []string, around func(i int, run func()), env func(i int) []string) *nodes {
+	t.Helper()
 	c := &nodes{t: t, dir: t.TempDir()}
 	for i, address := range addresses {
 		settings := append([]string{
 			fmt.Sprintf("NODE_ID=%d", i+1), "BIND_ADDRESS=" + address, "CLUSTER_NODES=" + strings.Join(addresses, ","),
 			"HEARTBEAT_INTERVAL=500ms", "FAILURE_TIMEOUT=3s",
-		}, env...)
-		around(i, func() { c.all = append(c.all, process.StartUnready(t, c.data(i+1), settings...)) })
+		}, env(i)...)
+		around(i, func() { c.all = append(c.all, process.StartBinary(t, binary, c.data(i+1), settings...)) })
 	}
 	c.whole()
 	return c

@@ -52,3 +52,21 @@ func Cleanup() {
 		_ = os.RemoveAll(filepath.Dir(built.path))
 	}
 }
+
+// Skewed returns the path of a binary whose wall clock is as many seconds off as
+// the environment of the process says (skewed.sh, ClockSkew). Without one the test
+// is left out: it is built by `make clocks`.
+func Skewed(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("COUNT_SKEWED_BIN")
+	if path == "" {
+		t.Skip("needs COUNT_SKEWED_BIN: make clocks")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("COUNT_SKEWED_BIN: %v", err)
+	}
+	return path
+}
+
+// ClockSkew is the setting of a node that runs Skewed.
+func ClockSkew(seconds int) string { return fmt.Sprintf("COUNT_TEST_CLOCK_SKEW=%d", seconds) }

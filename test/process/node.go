@@ -27,6 +27,7 @@ type Node struct {
 	Address string
 
 	t       testing.TB
+	binary  string
 	env     []string
 	dataDir string
 	cmd     *exec.Cmd
@@ -49,7 +50,13 @@ func Start(t testing.TB, dataDir string, env ...string) *Node {
 // ready only when others are there.
 func StartUnready(t testing.TB, dataDir string, env ...string) *Node {
 	t.Helper()
-	n := &Node{t: t, env: env, dataDir: dataDir, log: &logTail{}}
+	return StartBinary(t, Binary(t), dataDir, env...)
+}
+
+// StartBinary is StartUnready of another binary.
+func StartBinary(t testing.TB, binary, dataDir string, env ...string) *Node {
+	t.Helper()
+	n := &Node{t: t, binary: binary, env: env, dataDir: dataDir, log: &logTail{}}
 	t.Cleanup(func() {
 		n.Kill()
 		if t.Failed() {
@@ -62,7 +69,7 @@ func StartUnready(t testing.TB, dataDir string, env ...string) *Node {
 
 func (n *Node) start(bind string) {
 	n.t.Helper()
-	cmd := exec.Command(Binary(n.t), "serve")
+	cmd := exec.Command(n.binary, "serve")
 	cmd.Env = append(append(os.Environ(), "BIND_ADDRESS="+bind, "DATA_DIR="+n.dataDir), n.env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/count-db/count/test/process"
+)
+
+// TestProcessesWithClocksApart: the clocks of the processes are three minutes before and behind
+// (V1, V2). Clients overwrite the same samples through all nodes in turn, so each
+// write follows one of another clock: none that is acknowledged gives way to an
+// earlier one, also while the node whose clock is ahead is dead, and after it is
+// back the nodes converge.
+func TestProcessesWithClocksApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	binary := process.Skewed(t)
+	skews := []int{0, 180, -180}
+	c := startBinary(t, binary, freeAddresses(t, 3), func(_ int, run func()) { run() }, func(i int) []string {
+		return []string{process.ClockSkew(skews[i])}
+	})
+	var dead atomic.Bool
+	through := func(i int) *process.Node {
+		if dead.Load() {
+			return c.node(1 + 2*(i%2))
+		}
+		return c.node(1 + i%3)
+	}
+	underLoad(t, c, through, 2*time.Second, func() {
+		dead.Store(true)
+		c.node(2).Kill()
+	}, func() {
+		c.node(2).Restart()
+		c.whole()
+		dead.Store(false)
+	})
+}
