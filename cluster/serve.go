@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -71,6 +72,9 @@ func (h *handler) Append(ctx context.Context, r *transport.Request) func() (tran
 	}
 	for _, b := range r.Sections {
 		parts = append(parts, c.beginStoring(ctx, b, false))
+	}
+	if !slices.ContainsFunc(parts, func(s storing) bool { return s.durable == nil }) {
+		c.ledger.Shown(r.Origins)
 	}
 	began := time.Now()
 	return func() (reply transport.AppendReply, err error) {

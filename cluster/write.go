@@ -366,17 +366,18 @@ func (w *write) storeHere(ctx context.Context, b *model.Batch, role quorum.Role)
 	var reply transport.AppendReply
 	err := w.c.enter(w.t.ring.Number())
 	if err == nil {
-		reply, err = w.c.storeFresh(ctx, b)
-		w.c.gate.RUnlock()
-	}
-	if err == nil && !reply.Stale {
+		s := w.c.beginStoring(ctx, b, true)
 		var origins []frontier.Origin
 		for i := range w.groups {
-			if hasRole(w.groups[i].list, w.c.opts.Node, role) {
+			if s.durable != nil && hasRole(w.groups[i].list, w.c.opts.Node, role) {
 				origins = append(origins, w.groups[i].origin)
 			}
 		}
-		w.c.ledger.Stored(origins)
+		w.c.ledger.Shown(origins)
+		if reply, err = s.reply, s.wait(); err == nil {
+			w.c.ledger.Stored(origins)
+		}
+		w.c.gate.RUnlock()
 	}
 	w.c.clock.Observe(reply.Highest)
 	w.mu.Lock()

@@ -107,7 +107,13 @@ func TestLedger(t *testing.T) {
 	check(true, true)
 	y.Stored([]Origin{{stream, 6, nil}})
 	check(false, true) // what is new is
-	x.Stored([]Origin{{stream, 6, nil}})
+	x.Shown([]Origin{{stream, 6, nil}})
+	check(true, true) // reads show it, others are not told yet
+	if y.Stored([]Origin{{stream, 7, nil}}); x.Snapshot()[stream].Has(6) {
+		t.Fatal("what is not durable is told")
+	}
+	check(false, true)
+	x.Stored([]Origin{{stream, 6, nil}, {stream, 7, nil}})
 	if x.Gaps() != 0 {
 		t.Fatalf("%d gaps", x.Gaps())
 	}

@@ -10,7 +10,8 @@ import (
 // for concurrent use.
 type Ledger struct {
 	mu      sync.Mutex
-	sets    Sets
+	sets    Sets                   // what is durable here: others are told of it
+	shown   Sets                   // what reads of this node show: the sets, and what is not durable yet
 	bases   map[ring.NodeID]uint64 // by node: the start of it in which it said that this node holds all that it held
 	changed chan struct{}          // closed and replaced when the sets grow
 	late    map[Stream]uint64      // a number that was waited for in vain
@@ -18,7 +19,22 @@ type Ledger struct {
 
 // NewLedger returns the ledger of a node that has just started.
 func NewLedger() *Ledger {
-	return &Ledger{sets: Sets{}, bases: map[ring.NodeID]uint64{}, changed: make(chan struct{}), late: map[Stream]uint64{}}
+	return &Ledger{sets: Sets{}, shown: Sets{}, bases: map[ring.NodeID]uint64{}, changed: make(chan struct{}), late: map[Stream]uint64{}}
+}
+
+// Shown notes what reads of this node show from now on, durable or not. That is
+// enough for an answer from this copy: what was acknowledged is durable at W others
+// whatever becomes of it here.
+func (l *Ledger) Shown(origins []Origin) {
+	if len(origins) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range origins {
+		l.shown.Add(&origins[i])
+	}
+	l.wakeLocked()
 }
 
 // Stored notes what was stored durably. It must be called before the batch is
@@ -31,6 +47,7 @@ func (l *Ledger) Stored(origins []Origin) {
 	defer l.mu.Unlock()
 	for i := range origins {
 		l.sets.Add(&origins[i])
+		l.shown.Add(&origins[i])
 	}
 	l.wakeLocked()
 }
@@ -61,10 +78,11 @@ func (l *Ledger) Unite(node ring.NodeID, start uint64, sets Sets) {
 	defer l.mu.Unlock()
 	l.bases[node] = start
 	l.sets.Unite(sets)
+	l.shown.Unite(sets)
 	l.wakeLocked()
 }
 
-// Complete says whether this node holds everything that another holds, which in
+// Complete says whether this node shows everything that another holds, which in
 // the given start has these sets; if not, changed is closed when that may be
 // different. It is nil when waiting does not help: no base is known (based is
 // false), or a number is missing that was waited for in vain (GiveUp).
@@ -87,7 +105,7 @@ func (l *Ledger) Complete(node ring.NodeID, start uint64, sets Sets) (ok, based 
 // lackingLocked calls f with the lowest number that is missing of each stream.
 func (l *Ledger) lackingLocked(sets Sets, f func(Stream, uint64)) {
 	for stream, theirs := range sets {
-		mine := l.sets[stream]
+		mine := l.shown[stream]
 		if mine == nil {
 			mine = &Set{}
 		}
