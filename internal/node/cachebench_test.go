@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/engine"
@@ -60,6 +61,7 @@ func BenchmarkRefresh(b *testing.B) {
 					used += cpuTime(b) - before
 				}
 				reportCPU(b, used)
+				b.ReportMetric(r.cacheBytes()/1024, "cache-KiB")
 			})
 		}
 	}
@@ -132,6 +134,7 @@ type refresh struct {
 	now     time.Time
 	db      *engine.DB
 	engine  *promql.Engine
+	metrics *prometheus.Registry
 	batch   model.Batch
 	counter []bool // of each sample of the batch
 }
@@ -143,7 +146,8 @@ func newRefresh(b *testing.B, hosts, hours int) *refresh {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cache, err := promql.NewCache(mostCache, nil)
+	r.metrics = prometheus.NewRegistry()
+	cache, err := promql.NewCache(mostCache, r.metrics)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -177,6 +181,19 @@ func newRefresh(b *testing.B, hosts, hours int) *refresh {
 		}
 	}
 	return r
+}
+
+func (r *refresh) cacheBytes() float64 {
+	families, err := r.metrics.Gather()
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "count_query_cache_bytes" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return 0
 }
 
 func (r *refresh) add(counter bool, ls ...string) {
