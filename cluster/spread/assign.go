@@ -24,7 +24,9 @@ type Request struct {
 }
 
 // Assign gives each list to one usable owner: to the asking node, else to one in
-// its zone, else to any, evenly. nobody are the lists without a usable owner.
+// its zone, else to any. Each node that is asked looks up the series and reads
+// their timestamps by itself, so few are asked, none for more than the asking node
+// computes, or its even share. nobody are the lists without a usable owner.
 func Assign(r Request) (lists map[ring.NodeID][]int, nobody []int) {
 	lists = map[ring.NodeID][]int{}
 	load := r.Load
@@ -35,10 +37,17 @@ func Assign(r Request) (lists map[ring.NodeID][]int, nobody []int) {
 	for _, m := range r.Ring.Members() {
 		zones[m.ID] = m.Zone
 	}
-	// The largest first: the small ones then make the loads even.
+	// Those of the asking node first: they say how much the others may get. Then the
+	// largest: the small ones make the loads even.
+	owned := func(i int) int {
+		if r.Ring.Lists()[i].Owns(r.Self) && r.Usable(i, r.Self) {
+			return 0
+		}
+		return 1
+	}
 	order := slices.Clone(r.Lists)
 	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(r.Ring.Share(b), r.Ring.Share(a)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(owned(a), owned(b)), cmp.Compare(r.Ring.Share(b), r.Ring.Share(a)), cmp.Compare(a, b))
 	})
 	near := func(id ring.NodeID) int {
 		switch {
@@ -49,6 +58,17 @@ func Assign(r Request) (lists map[ring.NodeID][]int, nobody []int) {
 		}
 		return 2
 	}
+	even := 1 / float64(len(r.Ring.Members()))
+	// full says whether a node is better not given so much more, or not asked yet.
+	full := func(id ring.NodeID, share float64) int {
+		if load[id] > 0 && load[id]+share <= max(load[r.Self], even)*1.05 {
+			return 0
+		}
+		return 1
+	}
+	better := func(a, b ring.NodeID, share float64) int {
+		return cmp.Or(cmp.Compare(near(a), near(b)), cmp.Compare(full(a, share), full(b, share)), cmp.Compare(load[a], load[b]))
+	}
 	for _, i := range order {
 		l := &r.Ring.Lists()[i]
 		best, found := ring.NodeID(0), false
@@ -57,7 +77,7 @@ func Assign(r Request) (lists map[ring.NodeID][]int, nobody []int) {
 			if !r.Usable(i, id) {
 				continue
 			}
-			if !found || cmp.Or(cmp.Compare(near(id), near(best)), cmp.Compare(load[id], load[best])) < 0 {
+			if !found || better(id, best, r.Ring.Share(i)) < 0 {
 				best, found = id, true
 			}
 		}
