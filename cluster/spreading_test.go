@@ -186,15 +186,25 @@ func TestSpreadOwnerDies(t *testing.T) {
 			tc := newTestCluster(t, 5, 3)
 			tc.ready()
 			n := tc.manySeries()
-			asked := make(chan struct{}, 10)
-			victim := tc.nodes[4]
-			victim.asked = func(ctx context.Context) error {
-				asked <- struct{}{}
-				<-ctx.Done()
-				return ctx.Err()
+			// The owner that is asked first is the victim, and never answers.
+			victims := make(chan *testNode, 1)
+			for _, node := range tc.nodes[1:] {
+				node.asked = func(ctx context.Context) error {
+					select {
+					case victims <- node:
+						<-ctx.Done()
+						return ctx.Err()
+					default:
+						return nil
+					}
+				}
 			}
 			go func() {
-				<-asked
+				for len(victims) == 0 {
+					pause(time.Millisecond)
+				}
+				victim := <-victims
+				victims <- victim
 				if freeze {
 					tc.net.Freeze(victim.host)
 				} else {
@@ -206,7 +216,9 @@ func TestSpreadOwnerDies(t *testing.T) {
 			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("took %s", took)
 			}
-			tc.net.Thaw(victim.host)
+			for _, node := range tc.nodes {
+				tc.net.Thaw(node.host)
+			}
 		})
 	}
 }
