@@ -13,6 +13,7 @@ import (
 func TestFoundByGeneratedQueries(t *testing.T) {
 	for name, query := range map[string]string{
 		"annotations of one text are one":              `rate(g[2m]) + on (instance, mode) rate(g[5m])`,
+		"of such annotations the outer one is shown":   `sum by (instance) (rate(increase(g[2m])[5m:1m]))`,
 		"histograms alone make no group":               `max by (mode) (h)`,
 		"averages of histograms over the wire":         `avg by (mode) (rate(h[2m]))`,
 		"a comparison is unique before it filters":     `c_total > on (mode) group_left g{instance="h00"} * 0`,
@@ -21,10 +22,11 @@ func TestFoundByGeneratedQueries(t *testing.T) {
 		"limit_ratio keeps the same series everywhere": `limit_ratio(0.4, c_total)`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(4) {
 				rng := rand.New(rand.NewPCG(seed, 77))
 				m := generateStore(rng, 3)
-				reduced, plain := newEngine(t, promql.Options{}), newEngine(t, promql.Options{NoReduction: true})
+				delayed := seed%2 == 1
+				reduced, plain := newEngine(t, promql.Options{DelayedNameRemoval: delayed}), newEngine(t, promql.Options{DelayedNameRemoval: delayed, NoReduction: true})
 				for _, data := range []promql.Store{m, spread{m, reduced, &atomic.Int64{}}} {
 					c := &comparison{t: t, store: m, data: data, label: name, reduced: reduced, plain: plain}
 					for range 5 {

@@ -53,14 +53,17 @@ func (w *evaluator) counts() (total, read []int64) {
 	return w.prog.sub.perStep(w.grid, subTotal, subRead)
 }
 
-// annotations returns those of this level and of the subqueries below.
+// annotations returns those of the subqueries below and of this level. Of those that
+// differ in nothing but their position the outer one is shown, as it is in
+// Prometheus's engine, which comes to it last.
 func (w *evaluator) annotations() annotations.Annotations {
 	var a annotations.Annotations
-	for e := w; e != nil; e = e.sub {
-		a.Merge(e.annos)
-		if e.informs {
-			a.Merge(e.prog.infos())
-		}
+	if w.sub != nil {
+		a = w.sub.annotations()
+	}
+	a.Merge(w.annos)
+	if w.informs {
+		a.Merge(w.prog.infos())
 	}
 	return a
 }
