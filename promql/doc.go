@@ -12,11 +12,14 @@
 // query and a node of its tree, to the nodes that have the series, each of which
 // answers by RunFragment with partial states, and merges those.
 //
-// What is split off: sum, avg, min, max, count, group, stddev, stdvar, topk,
-// bottomk and limitk over an expression that treats each series alone (a selector,
-// a function over a range or a subquery, functions of one value, arithmetic and
-// comparisons with scalars), and functions over ranges that stand alone. What the
-// planner does not understand stays with Prometheus's engine. What the data turns
+// What is split off: all aggregations over an expression that treats each series
+// alone (a selector, a function over a range or a subquery, functions of one value,
+// arithmetic and comparisons with scalars), functions over ranges that stand alone,
+// and trees: operators between vectors of such parts, with further aggregations,
+// functions and subqueries over them, which are computed where the results of the
+// parts come together. A query that is one part or tree alone gets its result
+// straight from there; the engine still counts, times and ends it. What the planner
+// does not understand stays with Prometheus's engine. What the data turns
 // out to hold and the reduced evaluator does not compute (partial.ErrFallback)
 // makes the whole query run there again, so that no answer differs: the results of
 // single series agree to the bit, and so do errors, warnings and counts of

@@ -9,6 +9,10 @@
 // for bit those of Prometheus's engine; sums over series are compensated, as
 // there, and differ at most in the order of additions.
 //
-// Native histograms are not computed here: a Runner that meets one returns
+// Windows of native histograms go through Prometheus's own functions. Where they
+// are not computed here, as in subqueries, a Runner that meets one returns
 // ErrFallback, and the query runs whole on Prometheus's engine.
+//
+// A Tree joins the results of several programs: operators between vectors and what
+// lies above them.
 package partial
