@@ -143,7 +143,13 @@ func (c *treeCompiler) joined(n *parser.BinaryExpr) (*Tree, error) {
 
 // Evaluate computes the tree from the results of its leaves, which are not used
 // any more.
-func (t *Tree) Evaluate(leaves []*Result, g Grid, maxSamples int64) (*Result, error) {
+func (t *Tree) Evaluate(leaves []*Result, g Grid, maxSamples int64) (result *Result, err error) {
+	defer func() {
+		// As in a worker: Prometheus's functions panic with what is wrong about a query.
+		if r := recover(); r != nil {
+			result, err = nil, fmt.Errorf("%w: %v", ErrFallback, r)
+		}
+	}()
 	out := newResult(&Program{}, g)
 	e := &treeEvaluator{out: out, max: maxSamples, leaves: leaves, counts: newCounts(g)}
 	rows, err := e.evaluate(t)
