@@ -56,7 +56,7 @@ func TestFragmentRoundTrip(t *testing.T) {
 		ms := rapid.Int64()
 		f := promql.Fragment{
 			Query: rapid.String().Draw(t, "query"), Node: rapid.IntRange(0, math.MaxInt32).Draw(t, "node"),
-			Start: ms.Draw(t, "start"), End: ms.Draw(t, "end"), Step: ms.Draw(t, "step"), MaxSamples: ms.Draw(t, "samples"),
+			Start: ms.Draw(t, "start"), End: ms.Draw(t, "end"), Step: ms.Draw(t, "step"), MaxSamples: ms.Draw(t, "samples"), NoCache: rapid.Bool().Draw(t, "nocache"),
 			Options: partial.Options{
 				LookbackMs: ms.Draw(t, "lookback"), SubqueryStepMs: ms.Draw(t, "subquery"),
 				UseStartTimestamps: rapid.Bool().Draw(t, "st"), DelayedNameRemoval: rapid.Bool().Draw(t, "names"), Plain: rapid.Bool().Draw(t, "plain"),

@@ -43,6 +43,16 @@ func TestBufferBytes(t *testing.T) {
 	}
 }
 
+func TestCacheBytes(t *testing.T) {
+	for _, c := range []struct{ setting, memory, want int64 }{
+		{0, 1 << 30, 0}, {5, 1 << 30, 5}, {-1, 0, 128 << 20}, {-1, 1 << 30, 32 << 20}, {-1, 64 << 20, 8 << 20}, {-1, 64 << 30, 128 << 20},
+	} {
+		if got := cacheBytes(c.setting, c.memory); got != c.want {
+			t.Errorf("cacheBytes(%d, %d) = %d, want %d", c.setting, c.memory, got, c.want)
+		}
+	}
+}
+
 func TestEngineOptions(t *testing.T) {
 	cfg, err := config.Load(config.Sources{Environ: []string{"MEMORY_BUFFER_SIZE=1000", "WAL_SYNC=never", "RETENTION=15d", "MAX_EXEMPLARS=0", "FLUSH_INTERVAL=10"}})
 	if err != nil {
