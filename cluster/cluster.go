@@ -64,6 +64,7 @@ type Cluster struct {
 
 	digestCache digestCache
 	windows     *windowDigests
+	floors      *floors
 
 	spreads   chan struct{}                  // semaphore
 	fragments atomic.Pointer[FragmentRunner] // nil: other nodes are refused
@@ -94,6 +95,8 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	if local, err = withBaseline(local, clock, state, o); err != nil {
 		return nil, err
 	}
+	floors := newFloors(state.Settle)
+	local = &floored{Local: local, floors: floors}
 	store, err := hints.Open(o.FS, o.hintsDir(), hints.Options{MaxBytes: o.MaxHints, Labels: local.Labels})
 	if err != nil {
 		return nil, err
@@ -107,7 +110,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
 		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
-		windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
+		floors: floors, windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
@@ -117,6 +120,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	if !o.NoGossip {
 		c.gossip = newGossip(c)
 	}
+	c.resumeFloors()
 	if err := c.begin(); err != nil {
 		stop()
 		return nil, errors.Join(err, store.Close())
@@ -187,6 +191,7 @@ func (c *Cluster) Start() error {
 	c.wg.Go(c.refillWhenNeeded)
 	c.wg.Go(c.watchRing)
 	c.wg.Go(c.verify)
+	c.wg.Go(c.settleWhenDue)
 	c.wg.Go(c.shedWhenDue)
 	return nil
 }

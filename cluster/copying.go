@@ -79,6 +79,18 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 	if err != nil {
 		return false, 0, err
 	}
+	if !t.ring.Before().Has(c.opts.Node) {
+		settled, err := c.floorsOf(c.ctx, sources)
+		if err != nil {
+			return false, 0, err
+		}
+		if err := c.revokeFloor(c.ctx, settled); err != nil {
+			return false, 0, err
+		}
+		if floor := c.floors.pulled().version; floor != p.Floor {
+			p.Until, p.Floor = 0, floor // what was copied so far may be hidden
+		}
+	}
 	if p.Until == 0 {
 		// What was acknowledged before is known to be older than these marks (V2).
 		if err := c.takeMarks(sources); err != nil {
@@ -98,6 +110,7 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 			return false, 0, err
 		}
 		p.Done = true
+		c.floors.endPull()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,7 +197,7 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	flush := func() error {
 		n := v.samples
 		batches := v.take()
-		wait := c.beginAll(c.ctx, batches)
+		wait := c.beginAll(c.ctx, batches, pulled)
 		worked, done := time.Since(began), time.Now()
 		err := wait()
 		for _, b := range batches {
@@ -198,7 +211,9 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 		}
 		return err
 	}
+	settled := c.floors.pulled()
 	for s.Next() {
+		settled.raise(&s.At().cols)
 		if err := v.add(s.At().labels, &s.At().cols); err != nil {
 			return samples, err
 		}

@@ -139,7 +139,7 @@ func (c *Cluster) storeDeletes(ctx context.Context, ts ...model.Tombstone) error
 	for i := range ts {
 		c.clock.Observe(ts[i].Version)
 	}
-	err := c.local.Delete(ctx, ts...)
+	err := c.deletesHere(ctx, ts)
 	for i := range ts {
 		c.windows.touch(windowOf(ts[i].MinT), windowOf(ts[i].MaxT))
 	}

@@ -116,7 +116,7 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time
 // compareWith sends the member what it misses of what both own. The member finds
 // what this node misses by its own comparison.
 func (c *Cluster) compareWith(ctx context.Context, t *topology, id ring.NodeID, mint, maxt int64, before model.Version) (sent int, err error) {
-	differ, err := c.differing(ctx, t, id, digestAsk{t.ring.Number(), mint, maxt, before})
+	differ, err := c.differing(ctx, t, id, digestAsk{ring: t.ring.Number(), mint: mint, maxt: maxt, before: before})
 	if err != nil || len(differ) == 0 {
 		return 0, err
 	}
@@ -149,10 +149,11 @@ func (c *Cluster) differing(ctx context.Context, t *topology, id ring.NodeID, a 
 
 // differingSlices compares slice by slice.
 func (c *Cluster) differingSlices(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]antientropy.Key, error) {
-	theirs, err := c.digestsOf(ctx, t, id, opDigests, a)
+	theirs, floor, err := c.digestsOf(ctx, t, id, opDigests, a)
 	if err != nil {
 		return nil, err
 	}
+	a.floor = floor
 	mine, err := c.digestsHere(ctx, t, a)
 	if err != nil {
 		return nil, err
@@ -234,6 +235,7 @@ type digestAsk struct {
 	ring       uint64
 	mint, maxt int64
 	before     model.Version
+	floor      settledAt // versions at or below it do not count
 }
 
 // digestCache keeps the digests computed last: several members ask for the same.
@@ -265,7 +267,7 @@ func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (
 		list := t.ring.ListOf(id.Token())
 		if t.lists[list].Has(c.opts.Node) {
 			series := hasher.Series(id)
-			addDigests(out, &series, list, cols, ask.before)
+			addDigests(out, &series, list, cols, &ask)
 		}
 		return pace.rest(ctx, cols.Len())
 	})
@@ -307,7 +309,7 @@ func (p *pace) rest(ctx context.Context, samples int) error {
 }
 
 // addDigests adds a series' samples to the digests of their slices.
-func addDigests(out map[antientropy.Key]antientropy.Digest, h *antientropy.SeriesHasher, list int, cols *model.Columns, before model.Version) {
+func addDigests(out map[antientropy.Key]antientropy.Digest, h *antientropy.SeriesHasher, list int, cols *model.Columns, a *digestAsk) {
 	var at antientropy.Key
 	var sum antientropy.Digest // of the slice that is gone through
 	sliceOf := func(t int64) *antientropy.Digest {
@@ -317,7 +319,7 @@ func addDigests(out map[antientropy.Key]antientropy.Digest, h *antientropy.Serie
 		}
 		return &sum
 	}
-	hashColumns(h, cols, before, sliceOf)
+	hashColumns(h, cols, a.before, a.floor, sliceOf)
 	flushDigest(out, at, &sum)
 }
 
@@ -331,8 +333,8 @@ func flushDigest(out map[antientropy.Key]antientropy.Digest, k antientropy.Key, 
 }
 
 // hashColumns adds the samples below a version to the digests that of returns for
-// their timestamps.
-func hashColumns(h *antientropy.SeriesHasher, cols *model.Columns, before model.Version, of func(t int64) *antientropy.Digest) {
+// their timestamps. What is settled has no version.
+func hashColumns(h *antientropy.SeriesHasher, cols *model.Columns, before model.Version, floor settledAt, of func(t int64) *antientropy.Digest) {
 	for i, t := range cols.T {
 		if cols.Ver[i] >= before {
 			continue
@@ -341,13 +343,13 @@ func hashColumns(h *antientropy.SeriesHasher, cols *model.Columns, before model.
 		if len(cols.ST) > 0 {
 			st = cols.ST[i]
 		}
-		h.Float(of(t), t, st, cols.Ver[i], cols.V[i])
+		h.Float(of(t), t, st, floor.hashed(cols.Ver[i], t), cols.V[i])
 	}
 	var form []byte
 	for _, p := range cols.Hist {
 		if p.Ver < before {
 			form = transport.AppendHistogram(form[:0], p)
-			h.Histogram(of(p.T), p.T, p.Ver, form)
+			h.Histogram(of(p.T), p.T, floor.hashed(p.Ver, p.T), form)
 		}
 	}
 }
@@ -355,19 +357,23 @@ func hashColumns(h *antientropy.SeriesHasher, cols *model.Columns, before model.
 func (a *digestAsk) append(dst []byte) []byte {
 	dst = wire.AppendUvarint(dst, a.ring)
 	dst = wire.AppendVarint(wire.AppendVarint(dst, a.mint), a.maxt)
-	return wire.AppendUvarint(dst, uint64(a.before))
+	return a.floor.append(wire.AppendUvarint(dst, uint64(a.before)))
 }
 
-func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, op transport.Op, a digestAsk) (map[antientropy.Key]antientropy.Digest, error) {
+// digestsOf asks a member for digests. They are by the higher of the two nodes'
+// floors, which is returned: this node's have to be, too.
+func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, op transport.Op, a digestAsk) (map[antientropy.Key]antientropy.Digest, settledAt, error) {
+	a.floor = a.floor.higher(c.floors.at())
 	p := c.peer(id)
 	if p == nil {
-		return nil, transport.ErrUnreachable
+		return nil, a.floor, transport.ErrUnreachable
 	}
 	answer, err := p.Call(ctx, op, a.append(nil))
 	if err != nil {
-		return nil, err
+		return nil, a.floor, err
 	}
 	d := wire.NewDecoder(answer)
+	floor := decodeSettledAt(&d)
 	out := map[antientropy.Key]antientropy.Digest{}
 	for range d.Count(19) {
 		k := antientropy.Key{Slice: d.Varint(), List: int(d.Uint32Varint())}
@@ -376,7 +382,7 @@ func (c *Cluster) digestsOf(ctx context.Context, t *topology, id ring.NodeID, op
 		}
 		out[k] = decodeDigest(&d)
 	}
-	return out, d.Err()
+	return out, floor, d.Err()
 }
 
 func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transport.Answer) error {
@@ -385,7 +391,7 @@ func (c *Cluster) serveDigests(ctx context.Context, d *wire.Decoder, w *transpor
 
 // serveDigestsBy answers with the digests that a function computes.
 func (c *Cluster) serveDigestsBy(ctx context.Context, d *wire.Decoder, w *transport.Answer, here func(context.Context, *topology, digestAsk) (map[antientropy.Key]antientropy.Digest, error)) error {
-	a := digestAsk{ring: d.Uvarint(), mint: d.Varint(), maxt: d.Varint(), before: model.Version(d.Uvarint())}
+	a := digestAsk{ring: d.Uvarint(), mint: d.Varint(), maxt: d.Varint(), before: model.Version(d.Uvarint()), floor: decodeSettledAt(d)}
 	if d.Err() != nil {
 		return d.Err()
 	}
@@ -399,11 +405,12 @@ func (c *Cluster) serveDigestsBy(ctx context.Context, d *wire.Decoder, w *transp
 	if t == nil || t.ring.Number() != a.ring {
 		return transport.Errorf(transport.CodeUnavailable, "ring %d is not in force at node %d", a.ring, c.opts.Node)
 	}
+	a.floor = a.floor.higher(c.floors.at())
 	all, err := here(ctx, t, a)
 	if err != nil {
 		return err
 	}
-	out := wire.AppendUvarint(nil, uint64(len(all)))
+	out := wire.AppendUvarint(a.floor.append(nil), uint64(len(all)))
 	for k, v := range all {
 		out = wire.AppendUvarint(wire.AppendVarint(out, k.Slice), uint64(k.List))
 		out = appendDigest(out, v)

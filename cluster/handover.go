@@ -181,7 +181,10 @@ func (t *taker) Delete(ts model.Tombstone) error {
 	}
 	ctx, cancel := context.WithTimeout(t.c.ctx, handTimeout)
 	defer cancel()
-	return t.c.sendDelete(ctx, t.id, ts)
+	if err := t.c.sendDelete(ctx, t.id, ts); err != nil && !isSettled(err) {
+		return err
+	}
+	return nil
 }
 
 // Flush sends what is left and waits until all is durable there.

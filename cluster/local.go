@@ -63,6 +63,7 @@ type Local interface {
 	Reader
 	Extras
 	Shedder
+	Settler
 }
 
 // Selection is a set of series over one snapshot of the storage.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type memLocal struct {
 	fail       error         // non-nil: Begin fails with it
 	slow       time.Duration // until a batch is durable
 	selects    int           // calls of Select
+	settled    model.Version // by SetFloor
 }
 
 type memSeries struct {
@@ -189,6 +191,34 @@ func (l *memLocal) Tombstones(int64, int64) []model.Tombstone {
 	defer l.mu.Unlock()
 	return slices.Clone(l.tombstones)
 }
+
+func (l *memLocal) SetFloor(v model.Version, _ int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settled = v
+	if v == 0 {
+		return
+	}
+	// At once what the engine does by and by.
+	for _, s := range l.series {
+		merge.Hide(&s.cols, s.labels, l.tombstones)
+		for i, ver := range s.cols.Ver {
+			s.cols.Ver[i] = max(ver, v)
+		}
+	}
+	l.tombstones = slices.DeleteFunc(l.tombstones, func(t model.Tombstone) bool { return t.Version <= v })
+}
+
+func (l *memLocal) Purge(_ context.Context, v model.Version, from int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.series {
+		merge.Hide(&s.cols, s.labels, []model.Tombstone{{Version: v, MinT: from, MaxT: math.MaxInt64}})
+	}
+	return nil
+}
+
+func (l *memLocal) KeptFrom() int64 { return 0 }
 
 func (l *memLocal) Windows() []int64 {
 	l.mu.Lock()

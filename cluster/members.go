@@ -136,6 +136,11 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 		c.fresh.Store(record.Number == 1 && me != nil && me.Disk == c.opts.Disk.ID && c.opts.Disk.Starts <= 1)
 	}
 	if old == nil || old.Number != record.Number {
+		next := *c.floors.now()
+		next.Enter(record.Number)
+		if err := c.installFloorsLocked(next); err != nil {
+			return err
+		}
 		c.state.Ring = record
 		if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 			c.state.Ring = old

@@ -26,6 +26,9 @@ type repair struct {
 }
 
 func (c *Cluster) offerRepair(r repair) {
+	if r.tombstone != nil && r.tombstone.Version <= c.floors.now().Quiet() {
+		return // it is forgotten sooner here, later there
+	}
 	select {
 	case c.repairs <- r:
 	default:
@@ -37,9 +40,12 @@ func (c *Cluster) offerRepair(r repair) {
 // still be on their way.
 func (c *Cluster) offerSamples(id ring.NodeID, ls labels.Labels, cols *model.Columns) {
 	old := model.VersionAt(time.Now().Add(-c.opts.WriteDeadline).UnixMicro())
+	// What is settled differs in versions alone, while some have a new floor
+	// already; what is lost of it is found by reading back.
+	quiet := c.floors.now().Quiet()
 	settled := &model.Columns{}
 	for i, t := range cols.T {
-		if cols.Ver[i] >= old {
+		if cols.Ver[i] >= old || cols.Ver[i] <= quiet {
 			continue
 		}
 		settled.T, settled.V, settled.Ver = append(settled.T, t), append(settled.V, cols.V[i]), append(settled.Ver, cols.Ver[i])
@@ -48,7 +54,7 @@ func (c *Cluster) offerSamples(id ring.NodeID, ls labels.Labels, cols *model.Col
 		}
 	}
 	for _, p := range cols.Hist {
-		if p.Ver < old {
+		if p.Ver < old && p.Ver > quiet {
 			settled.Hist = append(settled.Hist, p)
 		}
 	}
@@ -112,7 +118,7 @@ func (c *Cluster) sendRepairs(id ring.NodeID, v *byVersion) {
 func (c *Cluster) repairDelete(id ring.NodeID, t model.Tombstone) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.WriteDeadline)
 	defer cancel()
-	if err := c.sendDelete(ctx, id, t); err != nil {
+	if err := c.sendDelete(ctx, id, t); err != nil && !isSettled(err) {
 		// The next read that sees the difference tries again.
 		c.warn("the repair of a delete failed", err, "node", id)
 	}

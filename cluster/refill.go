@@ -116,8 +116,22 @@ func (c *Cluster) refillOnce() error {
 		}
 		c.refill.unblock()
 	}
+	before, err := c.floorsOf(c.ctx, others)
+	if err != nil {
+		return err
+	}
+	if err := c.revokeFloor(c.ctx, before); err != nil {
+		return err
+	}
 	began := time.Now()
 	samples, err := c.mergeFrom(t, others)
+	if err != nil {
+		return err
+	}
+	after, err := c.floorsOf(c.ctx, others)
+	if err == nil && !sameFloors(before, after) {
+		err = errFloorMoved // what they settled meanwhile may be hidden here, or not yet
+	}
 	if err != nil {
 		return err
 	}
@@ -128,6 +142,7 @@ func (c *Cluster) refillOnce() error {
 		return err
 	}
 	c.refill.done()
+	c.floors.endPull()
 	c.windows.clear()
 	c.changes.restart() // what was merged came without numbers (C7)
 	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
@@ -220,7 +235,7 @@ func (c *Cluster) refilledUntil(t *topology) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.state.Refilled
-	if p == nil || p.Disk != c.opts.Disk.ID || p.Ring != t.ring.Number() || p.Reason != c.state.Refilling {
+	if p == nil || p.Disk != c.opts.Disk.ID || p.Ring != t.ring.Number() || p.Reason != c.state.Refilling || p.Floor != c.floors.pulled().version {
 		return 0
 	}
 	if c.opts.Disk.Gap && p.Starts != c.opts.Disk.Starts || c.seenStarts > c.opts.Disk.Starts {
@@ -234,6 +249,7 @@ func (c *Cluster) noteRefilled(t *topology, until int64) error {
 	defer c.mu.Unlock()
 	c.state.Refilled = &membership.RefillProgress{
 		Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Ring: t.ring.Number(), Reason: c.state.Refilling, Until: until,
+		Floor: c.floors.pulled().version,
 	}
 	return c.state.Save(c.opts.FS, c.opts.Dir)
 }
@@ -242,7 +258,10 @@ func (c *Cluster) takeDeletes(s *Set) error {
 	if len(s.tombstones) == 0 {
 		return nil
 	}
-	return c.storeDeletes(c.ctx, s.tombstones...)
+	if err := c.storeDeletes(c.ctx, s.tombstones...); err != nil && !isSettled(err) {
+		return err
+	}
+	return nil
 }
 
 func (c *Cluster) takeMetadata(others []ring.NodeID) error {

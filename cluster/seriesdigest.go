@@ -21,6 +21,7 @@ type seriesAsk struct {
 	slice  int64
 	lists  map[int]bool
 	before model.Version
+	floor  settledAt // see digestAsk
 }
 
 func (a *seriesAsk) mint() int64 { return a.slice * sliceLength }
@@ -34,7 +35,7 @@ func (a *seriesAsk) append(dst []byte) []byte {
 	for list := range a.lists {
 		dst = wire.AppendUvarint(dst, uint64(list))
 	}
-	return dst
+	return a.floor.append(dst)
 }
 
 func decodeSeriesAsk(d *wire.Decoder) seriesAsk {
@@ -42,6 +43,7 @@ func decodeSeriesAsk(d *wire.Decoder) seriesAsk {
 	for range d.Count(1) {
 		a.lists[int(d.Uint32Varint())] = true
 	}
+	a.floor = decodeSettledAt(d)
 	return a
 }
 
@@ -62,7 +64,7 @@ func (c *Cluster) seriesDigests(ctx context.Context, t *topology, a *seriesAsk) 
 	err := c.eachSeries(ctx, t, a, func(id model.SeriesID, _ labels.Labels, cols *model.Columns) error {
 		var sum antientropy.Digest
 		h := hasher.Series(id)
-		hashColumns(&h, cols, a.before, func(int64) *antientropy.Digest { return &sum })
+		hashColumns(&h, cols, a.before, a.floor, func(int64) *antientropy.Digest { return &sum })
 		out[id] = sum
 		return nil
 	})
@@ -72,7 +74,7 @@ func (c *Cluster) seriesDigests(ctx context.Context, t *topology, a *seriesAsk) 
 // sendSeries sends the member what it misses of a slice: all that this node has
 // of the series whose digests differ.
 func (c *Cluster) sendSeries(ctx context.Context, t *topology, id ring.NodeID, slice int64, lists map[int]bool, before model.Version) (int, error) {
-	a := &seriesAsk{t.ring.Number(), slice, lists, before}
+	a := &seriesAsk{t.ring.Number(), slice, lists, before, c.floors.at()}
 	theirs, deletes, err := c.seriesDigestsOf(ctx, id, a)
 	if err != nil {
 		return 0, fmt.Errorf("compare slice %d with node %d: %w", slice, id, err)
@@ -83,7 +85,7 @@ func (c *Cluster) sendSeries(ctx context.Context, t *topology, id ring.NodeID, s
 	}
 	for _, ts := range c.local.Tombstones(a.mint(), a.maxt()) {
 		if !hasTombstone(deletes, &ts) {
-			if err := c.sendDelete(ctx, id, ts); err != nil {
+			if err := c.sendDelete(ctx, id, ts); err != nil && !isSettled(err) {
 				return 0, err
 			}
 		}
@@ -127,6 +129,7 @@ func (c *Cluster) seriesDigestsOf(ctx context.Context, id ring.NodeID, a *series
 		return nil, nil, err
 	}
 	d := wire.NewDecoder(answer)
+	a.floor = decodeSettledAt(&d)
 	deletes := transport.DecodeTombstones(&d)
 	out := antientropy.Series{}
 	for range d.Count(33) {
@@ -148,11 +151,12 @@ func (c *Cluster) serveSeriesDigests(ctx context.Context, d *wire.Decoder, w *tr
 	if c.refill.running() {
 		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
+	a.floor = a.floor.higher(c.floors.at())
 	all, err := c.seriesDigests(ctx, c.topo.Load(), &a)
 	if err != nil {
 		return err
 	}
-	out := transport.AppendTombstones(nil, c.local.Tombstones(a.mint(), a.maxt()))
+	out := transport.AppendTombstones(a.floor.append(nil), c.local.Tombstones(a.mint(), a.maxt()))
 	out = wire.AppendUvarint(out, uint64(len(all)))
 	for id, sum := range all {
 		out = appendDigest(append(out, id[:]...), sum)

@@ -38,6 +38,7 @@ const (
 	opSeriesDigests transport.Op = 18 // digests of single series in one slice of time
 	opWindowDigests transport.Op = 19 // digests of whole windows
 	opFragment      transport.Op = 20 // compute a part of a query over the node's own copy
+	opSettle        transport.Op = 21 // a step of settling (V4)
 )
 
 // opNames name the operations in the log.
@@ -68,10 +69,10 @@ func (h *handler) Append(ctx context.Context, r *transport.Request) func() (tran
 	}
 	var parts []storing // in the order in which they began
 	if r.Batch != nil {
-		parts = []storing{c.beginStoring(ctx, r.Batch, r.Fresh)}
+		parts = []storing{c.beginStoring(ctx, r.Batch, howOf(r))}
 	}
 	for _, b := range r.Sections {
-		parts = append(parts, c.beginStoring(ctx, b, false))
+		parts = append(parts, c.beginStoring(ctx, b, pushed))
 	}
 	if !slices.ContainsFunc(parts, func(s storing) bool { return s.durable == nil }) {
 		c.ledger.Shown(r.Origins)
@@ -165,16 +166,23 @@ func (s *storing) wait() error {
 	return s.durable()
 }
 
+func howOf(r *transport.Request) storingHow {
+	if r.Fresh {
+		return fresh
+	}
+	return pushed
+}
+
 // beginStoring begins to store a batch: a fresh one is a client's, others are hints and
 // repairs, which keep their version. A refilling node takes no fresh one until it
 // knows how high the versions are that it may have lost (C5).
-func (c *Cluster) beginStoring(ctx context.Context, b *model.Batch, fresh bool) storing {
-	if fresh && c.refill.blocksWrites() {
+func (c *Cluster) beginStoring(ctx context.Context, b *model.Batch, how storingHow) storing {
+	if how == fresh && c.refill.blocksWrites() {
 		return storing{err: fmt.Errorf("%w and does not know yet which versions it has lost", ErrRefilling)}
 	}
 	c.clock.Observe(b.Version)
 	var s storing
-	if s.reply, s.durable, s.err = c.local.Begin(ctx, b, fresh); s.err != nil || s.reply.Stale {
+	if s.reply, s.durable, s.err = c.beginAdmitted(ctx, b, how); s.err != nil || s.reply.Stale {
 		s.durable = nil
 		if s.err != nil {
 			c.noteTouched(b) // any part of it may be
@@ -182,7 +190,7 @@ func (c *Cluster) beginStoring(ctx context.Context, b *model.Batch, fresh bool) 
 		return s
 	}
 	c.noteTouched(b)
-	if !fresh {
+	if how != fresh {
 		c.digestCache.forget()
 	}
 	return s
@@ -190,13 +198,13 @@ func (c *Cluster) beginStoring(ctx context.Context, b *model.Batch, fresh bool) 
 
 // storeFresh stores a client's batch on this node, durably when it returns.
 func (c *Cluster) storeFresh(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
-	s := c.beginStoring(ctx, b, true)
+	s := c.beginStoring(ctx, b, fresh)
 	return s.reply, s.wait()
 }
 
 // store stores samples that keep their version, durably when it returns.
 func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendReply, error) {
-	s := c.beginStoring(ctx, b, false)
+	s := c.beginStoring(ctx, b, pushed)
 	return s.reply, s.wait()
 }
 
@@ -256,6 +264,8 @@ func (c *Cluster) answer(ctx context.Context, from ring.NodeID, op transport.Op,
 		return c.serveSeriesDigests(ctx, &d, w)
 	case opWindowDigests:
 		return c.serveWindowDigests(ctx, &d, w)
+	case opSettle:
+		return c.serveSettle(ctx, payload, w)
 	case opCompare:
 		return c.serveCompare(ctx, from, &d, w)
 	case opTakeRing:

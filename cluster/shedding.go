@@ -53,6 +53,22 @@ type shedState struct {
 	mu      sync.Mutex
 	problem string // guarded by mu; why the last round did not come to its end
 	samples uint64 // guarded by mu; found by the last round
+	wanted  bool   // guarded by mu; before the day is over
+}
+
+// want makes a round due.
+func (s *shedState) want() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = true
+}
+
+func (s *shedState) takeWanted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := s.wanted
+	s.wanted = false
+	return wanted
 }
 
 // ShedStatus says in the status whether the node holds what it does not own.
@@ -117,7 +133,7 @@ func (c *Cluster) shedDue(t *topology) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.state.Shed
-	return p == nil || p.Ring != t.ring.Number() || time.Since(time.UnixMilli(p.At)) >= shedAgain
+	return p == nil || p.Ring != t.ring.Number() || c.shedding.takeWanted() || time.Since(time.UnixMilli(p.At)) >= shedAgain
 }
 
 // hasShedLocked says whether what this node does not own was dropped under the ring in
@@ -203,6 +219,7 @@ func (c *Cluster) noteShed(t *topology) error {
 type foreignDigests struct {
 	windows map[antientropy.Key]antientropy.Digest // by closed window and list
 	slices  map[antientropy.Key]antientropy.Digest // by slice and list, of the rest
+	floor   settledAt                              // by which they are computed
 	samples uint64
 	owners  []ring.NodeID // of any of it, ascending
 }
@@ -213,8 +230,8 @@ func (c *Cluster) foreign(t *topology) func(list int) bool {
 
 // foreignHere computes the digests of everything that this node does not own.
 func (c *Cluster) foreignHere(ctx context.Context, t *topology) (*foreignDigests, error) {
-	out := &foreignDigests{windows: map[antientropy.Key]antientropy.Digest{}, slices: map[antientropy.Key]antientropy.Digest{}}
-	windows, any, rest := splitClosed(digestAsk{t.ring.Number(), 0, math.MaxInt64, everyVersion}, time.Now())
+	out := &foreignDigests{floor: c.floors.at(), windows: map[antientropy.Key]antientropy.Digest{}, slices: map[antientropy.Key]antientropy.Digest{}}
+	windows, any, rest := splitClosed(digestAsk{ring: t.ring.Number(), maxt: math.MaxInt64, before: everyVersion, floor: out.floor}, time.Now())
 	if any {
 		var err error
 		if out.windows, err = c.windowsOf(ctx, t, windows, c.foreign(t)); err != nil {
@@ -251,7 +268,7 @@ func (c *Cluster) foreignSlices(ctx context.Context, t *topology, a digestAsk, o
 		id := model.SeriesIDOf(ls)
 		if list := t.ring.ListOf(id.Token()); foreign(list) {
 			series := hasher.Series(id)
-			addDigests(out, &series, list, cols, a.before)
+			addDigests(out, &series, list, cols, &a)
 		}
 		return pace.rest(ctx, cols.Len())
 	})
@@ -262,19 +279,22 @@ func (c *Cluster) sendForeign(ctx context.Context, t *topology, id ring.NodeID, 
 	held := heldWindows(mine.windows)
 	for len(held) > 0 {
 		n := min(len(held), windowAsk)
-		theirs, err := c.digestsOf(ctx, t, id, opWindowDigests, windowsAsk(t, held[0], held[n-1]))
+		theirs, floor, err := c.digestsOf(ctx, t, id, opWindowDigests, windowsAsk(t, mine.floor, held[0], held[n-1]))
 		if err != nil {
 			return err
+		}
+		if floor != mine.floor {
+			return errFloorMoved
 		}
 		for _, w := range held[:n] {
 			if !differsFor(t, id, w, mine.windows, theirs) {
 				continue
 			}
 			part := map[antientropy.Key]antientropy.Digest{}
-			if err := c.foreignSlices(ctx, t, windowsAsk(t, w, w), part); err != nil {
+			if err := c.foreignSlices(ctx, t, windowsAsk(t, mine.floor, w, w), part); err != nil {
 				return err
 			}
-			if err := c.sendForeignSlices(ctx, t, id, windowsAsk(t, w, w), part); err != nil {
+			if err := c.sendForeignSlices(ctx, t, id, windowsAsk(t, mine.floor, w, w), part); err != nil {
 				return err
 			}
 		}
@@ -287,12 +307,12 @@ func (c *Cluster) sendForeign(ctx context.Context, t *topology, id ring.NodeID, 
 	for k := range mine.slices {
 		first, last = min(first, k.Slice), max(last, k.Slice)
 	}
-	a := digestAsk{t.ring.Number(), first * sliceLength, (last+1)*sliceLength - 1, everyVersion}
+	a := digestAsk{ring: t.ring.Number(), mint: first * sliceLength, maxt: (last+1)*sliceLength - 1, before: everyVersion, floor: mine.floor}
 	return c.sendForeignSlices(ctx, t, id, a, mine.slices)
 }
 
-func windowsAsk(t *topology, first, last int64) digestAsk {
-	return digestAsk{t.ring.Number(), first * windowLength, (last+1)*windowLength - 1, everyVersion}
+func windowsAsk(t *topology, floor settledAt, first, last int64) digestAsk {
+	return digestAsk{ring: t.ring.Number(), mint: first * windowLength, maxt: (last+1)*windowLength - 1, before: everyVersion, floor: floor}
 }
 
 func differsFor(t *topology, id ring.NodeID, w int64, mine, theirs map[antientropy.Key]antientropy.Digest) bool {
@@ -307,9 +327,12 @@ func differsFor(t *topology, id ring.NodeID, w int64, mine, theirs map[antientro
 
 // sendForeignSlices compares slices with an owner and sends what it misses.
 func (c *Cluster) sendForeignSlices(ctx context.Context, t *topology, id ring.NodeID, a digestAsk, mine map[antientropy.Key]antientropy.Digest) error {
-	theirs, err := c.digestsOf(ctx, t, id, opDigests, a)
+	theirs, floor, err := c.digestsOf(ctx, t, id, opDigests, a)
 	if err != nil {
 		return err
+	}
+	if floor != a.floor {
+		return errFloorMoved
 	}
 	var differ []antientropy.Key
 	for k, d := range mine {

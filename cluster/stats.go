@@ -15,6 +15,7 @@ type stats struct {
 	standIns, incomplete, repairsDropped  prometheus.Counter
 	compared, divergent, copied, shed     prometheus.Counter
 	readBack, rotten                      prometheus.Counter // windows
+	settled, droppedBelow                 prometheus.Counter // rounds; samples
 	oneCopy, manyCopies                   prometheus.Counter // reads
 	fragmentsMoved                        prometheus.Counter
 	fragments                             *prometheus.CounterVec // by who computes
@@ -54,6 +55,8 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
 		oneCopy:        counter("one_copy_reads_total", "Reads answered from this node's copy, which was proved complete."),
 		manyCopies:     counter("many_copies_reads_total", "Reads for which this node's copy could not be proved complete."),
+		settled:        counter("settled_rounds_total", "Rounds of settling that this node led to their end."),
+		droppedBelow:   counter("dropped_settled_samples_total", "Copies of samples that were dropped here because what is settled does not have them."),
 		readBack:       counter("read_back_windows_total", "Windows whose kept digests were compared with what the disk holds."),
 		rotten:         counter("rotten_windows_total", "Windows that no longer read as they did although nothing was written to them."),
 		fragmentsMoved: counter("fragments_moved_total", "Parts of queries given to another owner because one failed or fell silent."),
@@ -81,6 +84,12 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		return c.verifying.oldest(time.Now()).Seconds()
 	})
 	gauge("shedding", "1 while this node may hold what it does not own under the ring in force.", c.sheddingValue)
+	gauge("settled_windows", "Windows of two hours held here of which everything that was written before their end is settled.", func() float64 {
+		return float64(c.settlingStatus(time.Now()).Windows)
+	})
+	gauge("oldest_unsettled_seconds", "Age of the oldest write that may not be settled; 0 on a node alone.", func() float64 {
+		return c.settlingStatus(time.Now()).Unsettled
+	})
 	gauge("refilling", "1 while this node merges back what it lost.", func() float64 {
 		if c.refill.running() {
 			return 1

@@ -143,7 +143,7 @@ func (c *Cluster) Repair(ctx context.Context, mint, maxt int64, dry bool) ([]Rep
 	out := []Repaired{}
 	for _, id := range c.otherMembers(t) {
 		r := Repaired{Node: id}
-		if err := c.repairWith(ctx, t, &r, digestAsk{t.ring.Number(), mint, maxt, before}, dry); err != nil {
+		if err := c.repairWith(ctx, t, &r, digestAsk{ring: t.ring.Number(), mint: mint, maxt: maxt, before: before}, dry); err != nil {
 			r.Error = err.Error()
 		}
 		out = append(out, r)
@@ -209,6 +209,8 @@ type RepairStatus struct {
 	Ranges           int         `json:"ranges"` // of time, each compared with each other member
 	Verified         uint64      `json:"verified_ranges_total"`
 	LastError        string      `json:"last_error,omitempty"`
+	// Settling says what of the data is settled (V4).
+	Settling SettlingStatus `json:"settling"`
 }
 
 // RepairStatus says where the slow cycle stands.
@@ -216,6 +218,7 @@ func (c *Cluster) RepairStatus() RepairStatus {
 	s := RepairStatus{NodeID: c.opts.Node, OldestUnverified: c.verifying.oldest(time.Now()).Seconds()}
 	c.verifying.mu.Lock()
 	defer c.verifying.mu.Unlock()
+	s.Settling = c.settlingStatus(time.Now())
 	s.Ranges, s.Verified, s.LastError = len(c.verifying.ranges), c.verifying.done, c.verifying.failed
 	return s
 }

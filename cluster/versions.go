@@ -77,16 +77,16 @@ func (v *byVersion) take() []*model.Batch {
 
 // storeAll stores batches on this node and waits until they are durable.
 func (c *Cluster) storeAll(ctx context.Context, batches []*model.Batch) error {
-	return c.beginAll(ctx, batches)()
+	return c.beginAll(ctx, batches, pushed)()
 }
 
 // beginAll begins to store batches on this node, one after the other; the function
 // that it returns waits for all of them together: they share syncs. The batches
 // belong to the caller again.
-func (c *Cluster) beginAll(ctx context.Context, batches []*model.Batch) (wait func() error) {
+func (c *Cluster) beginAll(ctx context.Context, batches []*model.Batch, how storingHow) (wait func() error) {
 	begun := make([]storing, 0, len(batches))
 	for _, b := range batches {
-		s := c.beginStoring(ctx, b, false)
+		s := c.beginStoring(ctx, b, how)
 		begun = append(begun, s)
 		if s.err != nil {
 			break

@@ -45,6 +45,8 @@ func windowOf(t int64) int64 {
 type windowDigest struct {
 	ring    uint64                     // whose lists these are
 	lists   map[int]antientropy.Digest // of all samples; those that this node is no candidate of too
+	floor   settledAt                  // by which lists were computed
+	plain   map[int]antientropy.Digest // as lists, without any versions
 	highest model.Version              // of its samples
 	read    time.Time                  // when it was read from the storage
 }
@@ -99,17 +101,28 @@ func (d *windowDigests) clear() {
 
 func (d *windowDigests) dropLocked(w int64) {
 	if e := d.kept[w]; e != nil {
-		d.count -= len(e.lists) + 1
+		d.count -= 2*len(e.lists) + 1
 		delete(d.kept, w)
 	}
 }
 
 // get returns what is kept of a window, if all of it is below the version.
-func (d *windowDigests) get(w int64, ringNumber uint64, before model.Version) *windowDigest {
+func (d *windowDigests) get(w int64, a *digestAsk) *windowDigest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e := d.kept[w]; e != nil && e.ring == ringNumber && e.highest < before {
+	if e := d.kept[w]; e != nil && e.ring == a.ring && e.highest < a.before && e.by(w, a.floor) != nil {
 		return e
+	}
+	return nil
+}
+
+// by returns the digests by a floor, nil when they are not known.
+func (e *windowDigest) by(w int64, floor settledAt) map[int]antientropy.Digest {
+	switch {
+	case e.highest <= floor.version && w*windowLength >= floor.from:
+		return e.plain
+	case e.floor == floor:
+		return e.lists
 	}
 	return nil
 }
@@ -137,7 +150,7 @@ func (d *windowDigests) end(found map[int64]*windowDigest) {
 		}
 		d.dropLocked(w)
 		d.kept[w] = e
-		d.count += len(e.lists) + 1
+		d.count += 2*len(e.lists) + 1
 	}
 	d.dirty = nil
 	for d.count > d.max {
@@ -175,7 +188,7 @@ func (c *Cluster) windowsHere(ctx context.Context, t *topology, a digestAsk) (ma
 func (c *Cluster) windowsOf(ctx context.Context, t *topology, a digestAsk, wants func(list int) bool) (map[antientropy.Key]antientropy.Digest, error) {
 	out := map[antientropy.Key]antientropy.Digest{}
 	take := func(w int64, e *windowDigest) {
-		for list, d := range e.lists {
+		for list, d := range e.by(w, a.floor) {
 			if wants(list) {
 				out[antientropy.Key{Slice: w, List: list}] = d
 			}
@@ -186,7 +199,7 @@ func (c *Cluster) windowsOf(ctx context.Context, t *topology, a digestAsk, wants
 		if w < windowOf(a.mint) || w > windowOf(a.maxt) {
 			continue
 		}
-		if e := c.windows.get(w, t.ring.Number(), a.before); e != nil {
+		if e := c.windows.get(w, &a); e != nil {
 			take(w, e)
 		} else {
 			missing = append(missing, w)
@@ -228,7 +241,7 @@ func (c *Cluster) readWindows(ctx context.Context, t *topology, a digestAsk, run
 	defer func() { c.windows.end(kept) }()
 	found := map[int64]*windowDigest{}
 	for _, w := range run {
-		found[w] = &windowDigest{ring: t.ring.Number(), lists: map[int]antientropy.Digest{}, read: time.Now()}
+		found[w] = &windowDigest{ring: t.ring.Number(), lists: map[int]antientropy.Digest{}, floor: a.floor, plain: map[int]antientropy.Digest{}, read: time.Now()}
 	}
 	hasher := antientropy.NewHasher(t.record.ClusterID)
 	mint, maxt := run[0]*windowLength, (run[len(run)-1]+1)*windowLength-1
@@ -236,7 +249,7 @@ func (c *Cluster) readWindows(ctx context.Context, t *topology, a digestAsk, run
 		id := model.SeriesIDOf(ls)
 		list := t.ring.ListOf(id.Token())
 		series := hasher.Series(id)
-		addWindows(found, &series, list, cols, a.before)
+		addWindows(found, &series, list, cols, &a)
 		return pace.rest(ctx, cols.Len())
 	})
 	if err != nil {
@@ -251,15 +264,20 @@ func (c *Cluster) readWindows(ctx context.Context, t *topology, a digestAsk, run
 }
 
 // addWindows adds a series' samples to the digests of their windows.
-func addWindows(found map[int64]*windowDigest, h *antientropy.SeriesHasher, list int, cols *model.Columns, before model.Version) {
+func addWindows(found map[int64]*windowDigest, h *antientropy.SeriesHasher, list int, cols *model.Columns, a *digestAsk) {
 	at := int64(math.MinInt64)
 	var entry *windowDigest
 	var sum, none antientropy.Digest
+	plain := false
 	flush := func() {
 		if entry != nil && sum.Count > 0 {
-			d := entry.lists[list]
+			lists := entry.lists
+			if plain {
+				lists = entry.plain
+			}
+			d := lists[list]
 			d.Add(sum)
-			entry.lists[list] = d
+			lists[list] = d
 		}
 		sum = antientropy.Digest{}
 	}
@@ -285,7 +303,10 @@ func addWindows(found map[int64]*windowDigest, h *antientropy.SeriesHasher, list
 			entry.highest = max(entry.highest, cols.Hist[i].Ver)
 		}
 	}
-	hashColumns(h, cols, before, enter)
+	hashColumns(h, cols, a.before, a.floor, enter)
+	flush()
+	plain = true
+	hashColumns(h, cols, a.before, settledAt{version: everyVersion, from: math.MinInt64}, enter)
 	flush()
 }
 
@@ -321,6 +342,7 @@ func splitClosed(a digestAsk, now time.Time) (windows digestAsk, any bool, rest 
 // differingWindows returns the slices of closed windows that this node holds and
 // the member, which owns them, has not or has otherwise.
 func (c *Cluster) differingWindows(ctx context.Context, t *topology, id ring.NodeID, a digestAsk) ([]antientropy.Key, error) {
+	a.floor = c.floors.at()
 	mine, err := c.windowsHere(ctx, t, a)
 	if err != nil {
 		return nil, err
@@ -331,9 +353,15 @@ func (c *Cluster) differingWindows(ctx context.Context, t *topology, id ring.Nod
 		n := min(len(held), windowAsk)
 		part := a
 		part.mint, part.maxt = held[0]*windowLength, (held[n-1]+1)*windowLength-1
-		theirs, err := c.digestsOf(ctx, t, id, opWindowDigests, part)
+		theirs, floor, err := c.digestsOf(ctx, t, id, opWindowDigests, part)
 		if err != nil {
 			return nil, err
+		}
+		if floor != a.floor {
+			a.floor = floor
+			if mine, err = c.windowsHere(ctx, t, a); err != nil {
+				return nil, err
+			}
 		}
 		for _, w := range held[:n] {
 			keys, err := c.differingWindow(ctx, t, id, a, w, mine, theirs)
@@ -401,14 +429,14 @@ func (c *Cluster) readBack(ctx context.Context, t *topology, now time.Time) (don
 	if old == nil || old.ring != t.ring.Number() {
 		return false, nil
 	}
-	a := digestAsk{t.ring.Number(), w * windowLength, (w+1)*windowLength - 1, old.highest + 1}
+	a := digestAsk{ring: t.ring.Number(), mint: w * windowLength, maxt: (w+1)*windowLength - 1, before: everyVersion, floor: c.floors.at()}
 	found, err := c.readWindows(ctx, t, a, []int64{w}, newPace())
 	if err != nil {
 		return false, err
 	}
 	c.stats.readBack.Inc()
 	switch {
-	case sameDigests(found[w].lists, old.lists), c.windows.get(w, a.ring, a.before) == nil:
+	case sameDigests(found[w].plain, old.plain), c.windows.get(w, &a) == nil:
 		return true, nil // as it was, or written to meanwhile
 	case !slices.Contains(c.local.Windows(), w):
 		c.windows.touch(w, w) // its time is over

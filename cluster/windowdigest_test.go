@@ -90,7 +90,7 @@ func TestWindowDigestsAreThoseOfTheContent(t *testing.T) {
 			default:
 				n.put(t, name, w*windowLength+int64(rng.IntN(3)), rng.Float64(), n.clock.Now())
 			}
-			a := digestAsk{topo.ring.Number(), 0, 30*windowLength - 1, n.clock.Now()}
+			a := digestAsk{ring: topo.ring.Number(), maxt: 30*windowLength - 1, before: n.clock.Now()}
 			got, err := n.windowsHere(t.Context(), topo, a)
 			if err != nil {
 				t.Fatal(err)
@@ -123,7 +123,7 @@ func TestWindowTouchedDuringPass(t *testing.T) {
 		}
 		found := map[int64]*windowDigest{}
 		for w := range int64(3) {
-			found[w] = &windowDigest{ring: 1, lists: map[int]antientropy.Digest{0: {Count: 1}}}
+			found[w] = &windowDigest{ring: 1, lists: map[int]antientropy.Digest{0: {Count: 1}}, plain: map[int]antientropy.Digest{0: {Count: 1}}}
 		}
 		during()
 		d.end(found)
@@ -138,12 +138,15 @@ func TestWindowTouchedDuringPass(t *testing.T) {
 		t.Errorf("kept %v", got)
 	}
 	pass(func() {})
-	if d.get(1, 1, 1) == nil || d.get(1, 2, 1) != nil || d.get(1, 1, 0) != nil {
+	get := func(ringNumber uint64, before model.Version) *windowDigest {
+		return d.get(1, &digestAsk{ring: ringNumber, before: before})
+	}
+	if get(1, 1) == nil || get(2, 1) != nil || get(1, 0) != nil {
 		t.Error("what is kept does not count, or counts for another ring or version")
 	}
-	d.max = 4
+	d.max = 6
 	pass(func() {})
-	if got := kept(); !slices.Equal(got, []int64{1, 2}) || d.count != 4 {
+	if got := kept(); !slices.Equal(got, []int64{1, 2}) || d.count != 6 {
 		t.Errorf("kept %v, count %d", got, d.count)
 	}
 	d.clear()

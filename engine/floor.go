@@ -41,11 +41,11 @@ func (db *DB) SetFloor(v model.Version, from int64) {
 	db.floor.Store(&floor{version: v, from: from, epoch: db.epochs.Load()})
 }
 
-// Purge hides all that is stored below the version, now or later, on this node
-// alone: what is settled elsewhere and is not there is gone. It is durable when it
-// returns nil.
-func (db *DB) Purge(ctx context.Context, v model.Version) error {
-	return db.Delete(ctx, model.Tombstone{Version: v, MinT: math.MinInt64, MaxT: math.MaxInt64})
+// Purge hides all that is stored below the version and not before from (ms), now
+// or later, on this node alone: what is settled elsewhere and is not there is gone.
+// It is durable when it returns nil.
+func (db *DB) Purge(ctx context.Context, v model.Version, from int64) error {
+	return db.Delete(ctx, model.Tombstone{Version: v, MinT: from, MaxT: math.MaxInt64})
 }
 
 // isPurge says whether a tombstone is a Purge: it has no matchers, which no
@@ -142,7 +142,7 @@ func (db *DB) forgetSettled() error {
 	defer db.install.Unlock()
 	current := db.views.current
 	done := func(t tombstone) bool {
-		if t.Version > f.version || max(t.MinT, kept, 0) < f.from && !t.isPurge() {
+		if t.Version > f.version || max(t.MinT, kept, 0) < f.from {
 			return false
 		}
 		return !slices.ContainsFunc(current.files, func(lf *liveFile) bool { return db.mayReach(&t, lf) })

@@ -199,7 +199,7 @@ func TestSettledDayHasOneVersion(t *testing.T) {
 				t.Errorf("settled %v: file %s has versions %d to %d", settled, f.Name(), f.MinVersion, f.MaxVersion)
 			}
 		}
-		if err := db.Purge(ctx, db.Clock().Now()); err != nil {
+		if err := db.Purge(ctx, db.Clock().Now(), 0); err != nil {
 			t.Fatal(err)
 		}
 		wantDump(t, db)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/settle"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/internal/wire"
@@ -105,6 +106,8 @@ type State struct {
 	Merged string `json:"merged,omitempty"`
 	// Vote is this node's part in agreeing on the next ring (agree.EncodeState).
 	Vote []byte `json:"vote,omitempty"`
+	// Settle is this node's part in settling (V4).
+	Settle *settle.State `json:"settle,omitempty"`
 	// Copied is how far this node has come with its part of a change.
 	Copied *CopyProgress `json:"copied,omitempty"`
 	// Refilled is how far such a merge has come.
@@ -121,6 +124,8 @@ type RefillProgress struct {
 	Ring   uint64 `json:"ring"`
 	Reason string `json:"reason"`
 	Until  int64  `json:"until"` // ms; everything before it is merged
+	// Floor is the highest that those have settled that are merged from (V4).
+	Floor model.Version `json:"floor,omitempty"`
 }
 
 // ShedProgress says that a node dropped what it does not own.
@@ -135,6 +140,8 @@ type CopyProgress struct {
 	Ring  uint64 `json:"ring"`  // the dual ring
 	Until int64  `json:"until"` // ms; everything before it is merged
 	Done  bool   `json:"done"`  // everything is
+	// Floor is the highest that those have settled that a new member copies from.
+	Floor model.Version `json:"floor,omitempty"`
 }
 
 // LoadState reads the state; nil without an error when there is no file.

@@ -19,6 +19,7 @@ const (
 	CodeOverloaded  Code = 5 // try again later
 	CodeUnknown     Code = 6 // a series number was not defined: send the labels again
 	CodeLimit       Code = 7 // a limit of the node was passed
+	CodeSettled     Code = 9 // what a delete reaches is settled above it (V4)
 	CodeRefused     Code = 8 // another cluster, another disk under the same id, ...
 )
 

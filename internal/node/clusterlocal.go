@@ -66,6 +66,17 @@ func (l clusterLocal) Tombstones(mint, maxt int64) []model.Tombstone {
 	return l.db.Tombstones(mint, maxt)
 }
 
+// SetFloor implements cluster.Local.
+func (l clusterLocal) SetFloor(v model.Version, from int64) { l.db.SetFloor(v, from) }
+
+// Purge implements cluster.Local.
+func (l clusterLocal) Purge(ctx context.Context, v model.Version, from int64) error {
+	return l.db.Purge(ctx, v, from)
+}
+
+// KeptFrom implements cluster.Local.
+func (l clusterLocal) KeptFrom() int64 { return l.db.KeptFrom() }
+
 // Windows implements cluster.Local.
 func (l clusterLocal) Windows() []int64 { return l.db.Windows() }
 
