@@ -366,7 +366,7 @@ func (w *write) storeHere(ctx context.Context, b *model.Batch, role quorum.Role)
 	var reply transport.AppendReply
 	err := w.c.enter(w.t.ring.Number())
 	if err == nil {
-		s := w.c.beginStoring(ctx, b, true)
+		s := w.c.beginStoring(ctx, b, fresh)
 		var origins []frontier.Origin
 		for i := range w.groups {
 			if s.durable != nil && hasRole(w.groups[i].list, w.c.opts.Node, role) {

@@ -6,7 +6,7 @@
 // settled. From then on each sample and each absence of one counts as written at
 // F, so a copy that comes from anywhere with a version below F is dropped, and
 // one at F is a settled sample that this node has lost. (The design has a floor
-// for each window and ring bucket; docs/decisions/0006 says why one is enough.)
+// for each window and ring bucket; docs/decisions/0009 says why one is enough.)
 //
 // A round takes all members of a ring that is not changing, none of them
 // refilling. Its leader is one of them:
