@@ -130,7 +130,7 @@ func (db *DB) cleanNext() (more bool, err error) {
 	}()
 	for _, f := range v.files {
 		windows := f.windowsCutBy(v.tombs)
-		if len(windows) == 0 {
+		if len(windows) == 0 && !(db.opts.Versions && db.flushedUnder(v.tombs, f)) {
 			continue
 		}
 		if f.Kind == manifest.Wide {

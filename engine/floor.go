@@ -181,6 +181,15 @@ func (db *DB) mayReach(t *tombstone, f *liveFile) bool {
 	return false
 }
 
+// flushedUnder says whether a flush wrote a file that still holds what deletes of
+// before it hide. The caller holds maintenance.
+func (db *DB) flushedUnder(tombs []tombstone, f *liveFile) bool {
+	if f.Kind != manifest.Wide || f.Arrival != f.ID {
+		return false
+	}
+	return slices.ContainsFunc(tombs, func(t tombstone) bool { return t.seq < f.ID && db.mayReach(&t, f) })
+}
+
 // holdsMatching says whether a file has series that a delete names.
 func (db *DB) holdsMatching(t *tombstone, f *liveFile) bool {
 	key := [2]uint64{f.ID, t.seq}
