@@ -471,6 +471,23 @@ func (c *Cluster) floorsOf(ctx context.Context, nodes []ring.NodeID) ([]settle.S
 	return out, nil
 }
 
+// highestFloor returns the highest floor of the members in sight: digests are
+// compared by it.
+func (c *Cluster) highestFloor(ctx context.Context, t *topology) (settledAt, error) {
+	highest := c.floors.at()
+	for _, id := range c.otherMembers(t) {
+		if !c.inSight(id) {
+			continue
+		}
+		known, err := c.floorsOf(ctx, []ring.NodeID{id})
+		if err != nil {
+			return highest, err
+		}
+		highest = highest.higher(settledAt{known[0].Floor, known[0].From})
+	}
+	return highest, nil
+}
+
 func sameFloors(a, b []settle.State) bool {
 	for i := range a {
 		if a[i].Floor != b[i].Floor {

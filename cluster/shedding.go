@@ -230,7 +230,11 @@ func (c *Cluster) foreign(t *topology) func(list int) bool {
 
 // foreignHere computes the digests of everything that this node does not own.
 func (c *Cluster) foreignHere(ctx context.Context, t *topology) (*foreignDigests, error) {
-	out := &foreignDigests{floor: c.floors.at(), windows: map[antientropy.Key]antientropy.Digest{}, slices: map[antientropy.Key]antientropy.Digest{}}
+	floor, err := c.highestFloor(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	out := &foreignDigests{floor: floor, windows: map[antientropy.Key]antientropy.Digest{}, slices: map[antientropy.Key]antientropy.Digest{}}
 	windows, any, rest := splitClosed(digestAsk{ring: t.ring.Number(), maxt: math.MaxInt64, before: everyVersion, floor: out.floor}, time.Now())
 	if any {
 		var err error

@@ -84,18 +84,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		return c.verifying.oldest(time.Now()).Seconds()
 	})
 	gauge("shedding", "1 while this node may hold what it does not own under the ring in force.", c.sheddingValue)
-	gauge("settled_windows", "Windows of two hours held here of which everything that was written before their end is settled.", func() float64 {
-		return float64(c.settlingStatus(time.Now()).Windows)
-	})
-	gauge("oldest_unsettled_seconds", "Age of the oldest write that may not be settled; 0 on a node alone.", func() float64 {
-		return c.settlingStatus(time.Now()).Unsettled
-	})
-	gauge("refilling", "1 while this node merges back what it lost.", func() float64 {
-		if c.refill.running() {
-			return 1
-		}
-		return 0
-	})
+	settlingGauges(gauge, c)
 	gauge("frontier_gaps", "Runs of batch numbers that this node is not known to hold.", func() float64 { return float64(c.ledger.Gaps()) })
 	gauge("hint_bytes", "Bytes of records of what other nodes are owed.", func() float64 { return float64(c.hints.Stats().Bytes) })
 	gauge("hints_dropped", "Hints since the start that did not fit and were left to comparisons.", func() float64 { return float64(c.hints.Stats().Dropped) })
@@ -127,4 +116,19 @@ func (c *Cluster) countStatus(status membership.Status) int {
 		}
 	}
 	return n
+}
+
+func settlingGauges(gauge func(name, help string, f func() float64), c *Cluster) {
+	gauge("settled_windows", "Windows of two hours held here of which everything that was written before their end is settled.", func() float64 {
+		return float64(c.settlingStatus(time.Now()).Windows)
+	})
+	gauge("oldest_unsettled_seconds", "Age of the oldest write that may not be settled; 0 on a node alone.", func() float64 {
+		return c.settlingStatus(time.Now()).Unsettled
+	})
+	gauge("refilling", "1 while this node merges back what it lost.", func() float64 {
+		if c.refill.running() {
+			return 1
+		}
+		return 0
+	})
 }
