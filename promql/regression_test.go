@@ -20,6 +20,7 @@ func TestFoundByGeneratedQueries(t *testing.T) {
 		"values of one result at different steps":      `g{instance="h00"} > 50 or g{instance="h01"} <= 50`,
 		"a subquery of a join has the join's samples":  `avg_over_time((c_total / on (instance, mode) g)[5m:30s])`,
 		"a tree does not panic with Prometheus's code": `double_exponential_smoothing((sum(g))[5m:1m], 5, 0.3)`,
+		"deviations of huge values on several nodes":   `stddev by (mode) ({__name__!=""})`,
 		"limit_ratio keeps the same series everywhere": `limit_ratio(0.4, c_total)`,
 	} {
 		t.Run(name, func(t *testing.T) {

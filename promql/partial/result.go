@@ -192,6 +192,9 @@ func (r *Result) Final() ([]Series, error) {
 			out = append(out, rows...)
 			continue
 		}
+		if s, ok := g.state.(*varianceState); ok && s.overflows() {
+			return nil, ErrFallback
+		}
 		var values row
 		g.state.finish(&values)
 		if s, ok := g.state.(histogramState); ok {

@@ -2,6 +2,7 @@ package partial
 
 import (
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -152,11 +153,21 @@ func (s *varianceState) merge(other state) {
 		default:
 			all := s.count[k] + n
 			delta := o.mean[k] - s.mean[k]
-			s.m2[k] += o.m2[k] + delta*delta*(s.count[k]*n/all)
+			m2 := s.m2[k] + o.m2[k] + delta*delta*(s.count[k]*n/all)
+			if math.IsNaN(m2) && !math.IsNaN(s.m2[k]) && !math.IsNaN(o.m2[k]) {
+				m2 = math.Inf(1) // an overflow, see overflows
+			}
+			s.m2[k] = m2
 			s.mean[k] += delta * (n / all)
 			s.count[k] = all
 		}
 	}
+}
+
+// overflows says whether values are so large that what comes out depends on their
+// order, in which only Prometheus's engine takes them.
+func (s *varianceState) overflows() bool {
+	return slices.ContainsFunc(s.m2, func(v float64) bool { return math.IsInf(v, 0) })
 }
 
 func (s *varianceState) finish(r *row) {
