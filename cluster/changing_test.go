@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,8 +51,9 @@ func (tc *testCluster) untilMembers(want ...ring.NodeID) {
 }
 
 // client writes and reads without a pause until stopped, and counts what failed.
+// It ends with its test, also where that fails: before the nodes do.
 type client struct {
-	stop    chan struct{}
+	stop    func()
 	done    chan struct{}
 	refused int
 	first   error
@@ -59,13 +61,14 @@ type client struct {
 }
 
 func (tc *testCluster) client(l *ledger, n *testNode, seed uint64) *client {
-	c := &client{stop: make(chan struct{}), done: make(chan struct{})}
+	stop := make(chan struct{})
+	c := &client{stop: sync.OnceFunc(func() { close(stop) }), done: make(chan struct{})}
 	rng := rand.New(rand.NewPCG(seed, 1))
 	go func() {
 		defer close(c.done)
 		for {
 			select {
-			case <-c.stop:
+			case <-stop:
 				return
 			default:
 			}
@@ -82,11 +85,12 @@ func (tc *testCluster) client(l *ledger, n *testNode, seed uint64) *client {
 			pause(5 * time.Millisecond)
 		}
 	}()
+	tc.t.Cleanup(c.end)
 	return c
 }
 
 func (c *client) end() {
-	close(c.stop)
+	c.stop()
 	<-c.done
 }
 
