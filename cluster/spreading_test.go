@@ -130,12 +130,23 @@ func (n *testNode) spreadRead(t *testing.T, level quorum.Level) (*shown, error) 
 	return out, nil
 }
 
-// manySeries writes series that lie in all lists and returns how many.
+// manySeries writes series that lie in all lists and returns how many: when the
+// copies of all owners can be proved complete. A write is answered before its
+// last copy is stored, and each node tells the others that it began empty.
 func (tc *testCluster) manySeries() int {
+	tc.t.Helper()
 	const n = 60
 	for i := range n {
 		tc.mustWrite(tc.nodes[i%len(tc.nodes)], fmt.Sprintf("%04d", i), 1, float64(i))
 	}
+	tc.until("every list is computed by one copy", time.Minute, func() bool {
+		for _, node := range tc.nodes {
+			if got, err := node.spreadRead(tc.t, quorum.Quorum); err != nil || strings.Contains(got.By, "merged") {
+				return false
+			}
+		}
+		return true
+	})
 	return n
 }
 
