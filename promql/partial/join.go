@@ -18,7 +18,6 @@ type join struct {
 	bool     bool
 	value    func(a, b float64) float64 // of arithmetic, and of comparisons with bool
 	keep     func(a, b float64) bool    // of comparisons without bool
-	builder  *labels.Builder            // of the labels of results
 }
 
 func newJoin(n *parser.BinaryExpr, opts Options) (*join, error) {

@@ -170,9 +170,6 @@ func (n *Node) Restart(env ...string) {
 	n.start(n.Address)
 }
 
-// PID returns the process id.
-func (n *Node) PID() int { return n.cmd.Process.Pid }
-
 // Log returns the log so far.
 func (n *Node) Log() string { return n.log.String() }
 
