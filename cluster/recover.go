@@ -85,7 +85,7 @@ func possiblyMissing(t *topology, lost []ring.NodeID) float64 {
 		l := &t.lists[t.ring.ListOfBucket(bucket)]
 		if gone := l.Group(0); countIn(gone.Nodes, lost) >= gone.W {
 			from, to := t.ring.Range(bucket)
-			share += ring.Move{From: from, To: to}.Share()
+			share += ring.Share(from, to)
 		}
 	}
 	return min(share, 1)

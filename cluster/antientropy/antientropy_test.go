@@ -11,17 +11,6 @@ import (
 	"github.com/count-db/count/internal/model"
 )
 
-func TestDiffer(t *testing.T) {
-	one, two := Digest{Sum: [2]uint64{1, 0}, Count: 1}, Digest{Sum: [2]uint64{2, 0}, Count: 1}
-	got := Differ(
-		map[Key]Digest{{1, 1}: one, {2, 1}: one, {2, 0}: one, {9, 9}: {}},
-		map[Key]Digest{{1, 1}: one, {2, 1}: two, {0, 5}: one, {8, 8}: {}},
-	)
-	if want := []Key{{0, 5}, {2, 0}, {2, 1}}; !slices.Equal(got, want) {
-		t.Errorf("differing keys %v, want %v", got, want)
-	}
-}
-
 func TestDigestAddCarries(t *testing.T) {
 	d := Digest{Sum: [2]uint64{1<<64 - 1, 1}, Count: 3}
 	d.Add(Digest{Sum: [2]uint64{2, 1}, Count: 4})

@@ -2,7 +2,6 @@ package antientropy
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 
 	"github.com/count-db/count/internal/model"
@@ -30,26 +29,6 @@ func (d *Digest) Add(o Digest) {
 	}
 	d.Sum = [2]uint64{low, d.Sum[1] + o.Sum[1] + carry}
 	d.Count += o.Count
-}
-
-// Differ returns the keys whose digests differ, ascending by slice, then list. A
-// key that one side lacks counts as an empty digest there.
-func Differ(mine, theirs map[Key]Digest) []Key {
-	var out []Key
-	for k, d := range mine {
-		if theirs[k] != d {
-			out = append(out, k)
-		}
-	}
-	for k, d := range theirs {
-		if _, has := mine[k]; !has && d != (Digest{}) {
-			out = append(out, k)
-		}
-	}
-	slices.SortFunc(out, func(a, b Key) int {
-		return cmp.Or(cmp.Compare(a.Slice, b.Slice), cmp.Compare(a.List, b.List))
-	})
-	return out
 }
 
 // Series are the digests of single series.

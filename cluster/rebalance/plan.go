@@ -93,7 +93,7 @@ func Share(tasks []Task, id ring.NodeID) float64 {
 	share := 0.0
 	for _, t := range tasks {
 		if t.Node == id {
-			share += ring.Move{From: t.From, To: t.To}.Share()
+			share += ring.Share(t.From, t.To)
 		}
 	}
 	return share

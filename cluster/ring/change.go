@@ -175,3 +175,15 @@ func count(nodes []NodeID, has func(NodeID) bool) int {
 	}
 	return n
 }
+
+// without returns what a has and b has not, ascending.
+func without(a, b []NodeID) []NodeID {
+	var out []NodeID
+	for _, id := range a {
+		if !slices.Contains(b, id) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -166,7 +166,7 @@ func TestBalance(t *testing.T) {
 			from, to := r.Range(b)
 			owners = r.Owners(owners[:0], to)
 			for _, id := range owners {
-				share[id] += Move{From: from, To: to}.Share()
+				share[id] += Share(from, to)
 			}
 		}
 		want, sum, worst := 3/float64(n), 0.0, 0.0
@@ -186,28 +186,28 @@ func TestMinimalMovement(t *testing.T) {
 	for _, n := range []int{3, 4, 5, 20, 199} {
 		before, after := mustRing(t, 3, nodes(n)...), mustRing(t, 3, nodes(n+1)...)
 		gained := 0.0
-		for _, m := range Diff(before, after) {
+		for _, m := range diff(before, after) {
 			if len(m.Gained) != 1 || m.Gained[0] != NodeID(n+1) || len(m.Lost) != 1 {
 				t.Fatalf("%d nodes: range moves among old nodes: %+v", n, m)
 			}
-			gained += m.Share()
+			gained += Share(m.From, m.To)
 		}
 		want := 3 / float64(n+1)
 		if gained > want*1.34 || gained < want*0.66 {
 			t.Errorf("%d nodes and one more: it gets %.3f, its share is %.3f", n, gained, want)
 		}
 		lost := 0.0
-		for _, m := range Diff(after, before) {
+		for _, m := range diff(after, before) {
 			if len(m.Lost) != 1 || m.Lost[0] != NodeID(n+1) {
 				t.Fatalf("%d nodes: leaving moves others' ranges: %+v", n, m)
 			}
-			lost += m.Share()
+			lost += Share(m.From, m.To)
 		}
 		if math.Abs(lost-gained) > 1e-9 {
 			t.Errorf("leaving moves %.6f, joining moved %.6f", lost, gained)
 		}
 	}
-	if d := Diff(mustRing(t, 3, nodes(5)...), mustRing(t, 3, nodes(5)...)); len(d) != 0 {
+	if d := diff(mustRing(t, 3, nodes(5)...), mustRing(t, 3, nodes(5)...)); len(d) != 0 {
 		t.Errorf("equal rings differ: %v", d)
 	}
 }

@@ -114,7 +114,7 @@ func BenchmarkMerge(b *testing.B) {
 	for b.Loop() {
 		var err error
 		info, err = Create(fs, "f", Wide, func(w *Writer) error {
-			return Merge(w, inputs, rank, func(int, int64) bool { return true })
+			return merge(w, inputs, rank, func(int, int64) bool { return true })
 		})
 		if err != nil {
 			b.Fatal(err)

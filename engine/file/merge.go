@@ -124,36 +124,3 @@ func (p *Copier) column(c *Cursor, n int, versions bool) (int, error) {
 	known[n] = p.w.columns.add(xs, versions) + 1
 	return known[n] - 1, nil
 }
-
-// Merge copies the chunks of the inputs that keep says yes to (input, window)
-// into w, series by series in the order of compare, the chunks of a series in
-// the order of the inputs. Bytes of chunks are not touched.
-func Merge(w *Writer, inputs []*Reader, compare func(a, b model.Ref) int, keep func(input int, window int64) bool) error {
-	cursors := make([]*Cursor, len(inputs))
-	for i, r := range inputs {
-		cursors[i] = r.Cursor()
-		defer cursors[i].Release()
-	}
-	p := NewCopier(w)
-	for walk := NewWalk(inputs, compare); walk.Next(); {
-		w.Begin(walk.Ref())
-		for i, c := range cursors {
-			if walk.At(i) < 0 {
-				continue
-			}
-			chunks, err := c.Load(walk.At(i))
-			if err != nil {
-				return err
-			}
-			for j := range chunks {
-				if !keep(i, chunks[j].Window) {
-					continue
-				}
-				if err := p.Copy(c, &chunks[j]); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return w.err
-}

@@ -10,12 +10,8 @@ import (
 	"github.com/count-db/count/internal/wire"
 )
 
-// The kinds of records: the first byte. Kinds below 64 are this package's; the
-// engine may log records of its own with the others.
-const (
-	RecordBatch     = 1
-	RecordTombstone = 2
-)
+// RecordBatch is the kind of a record that holds a batch: its first byte.
+const RecordBatch = 1
 
 // batchFormat is the version of the batch record's layout.
 const batchFormat = 1

@@ -138,28 +138,6 @@ func TestBatchGolden(t *testing.T) {
 	}
 }
 
-func TestTombstoneGolden(t *testing.T) {
-	ts := model.Tombstone{Version: 77, MinT: -1, MaxT: math.MaxInt64, Matchers: []*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchRegexp, "job", "a|b"),
-		labels.MustNewMatcher(labels.MatchNotEqual, "x", ""),
-	}}
-	enc := EncodeTombstone(nil, &ts)
-	golden(t, "tombstone.golden", enc)
-	got, err := DecodeTombstone(enc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.Version != ts.Version || got.MinT != ts.MinT || got.MaxT != ts.MaxT || len(got.Matchers) != 2 ||
-		got.Matchers[0].String() != ts.Matchers[0].String() || got.Matchers[1].String() != ts.Matchers[1].String() {
-		t.Fatalf("read %+v", got)
-	}
-	for n := range enc {
-		if _, err := DecodeTombstone(enc[:n]); err == nil {
-			t.Fatalf("a tombstone cut to %d bytes was accepted", n)
-		}
-	}
-}
-
 var anyValue = rapid.OneOf(
 	rapid.SampledFrom([]float64{
 		0, math.Copysign(0, -1), 1, -1, 0.1, 0.001, 1e-9, 1e300, 1 << 53, 1<<53 - 1, -(1 << 53), 1 << 63, math.MaxFloat64,
@@ -250,17 +228,6 @@ func FuzzDecodeBatch(f *testing.F) {
 		}
 		if err := sameBatch(&got.Batch, &again.Batch); err != nil {
 			t.Fatal(err)
-		}
-	})
-}
-
-func FuzzDecodeTombstone(f *testing.F) {
-	f.Add(EncodeTombstone(nil, &model.Tombstone{Version: 1, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "a", "b")}}))
-	f.Fuzz(func(t *testing.T, rec []byte) {
-		if ts, err := DecodeTombstone(rec); err == nil {
-			if _, err := DecodeTombstone(EncodeTombstone(nil, &ts)); err != nil {
-				t.Fatal(err)
-			}
 		}
 	})
 }

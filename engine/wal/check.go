@@ -1,10 +1,6 @@
 package wal
 
-import (
-	"fmt"
-
-	"github.com/count-db/count/internal/vfs"
-)
+import "github.com/count-db/count/internal/vfs"
 
 // Check is the log's part of the fsck: it reads everything from the position
 // the manifest names as Replay does, and decodes every record. It checks frames,
@@ -14,16 +10,6 @@ import (
 func Check(fs vfs.FS, dir string, from Position) (ReplayReport, error) {
 	var b DecodedBatch
 	return Replay(fs, dir, from, func(rec []byte) error {
-		if len(rec) == 0 {
-			return fmt.Errorf("empty log record")
-		}
-		switch rec[0] {
-		case RecordBatch:
-			return DecodeBatch(rec, &b)
-		case RecordTombstone:
-			_, err := DecodeTombstone(rec)
-			return err
-		}
-		return nil // a record of the engine's own
+		return DecodeBatch(rec, &b)
 	})
 }

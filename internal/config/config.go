@@ -82,13 +82,3 @@ type BufferSize struct {
 
 // Auto reports whether the size is left to the node.
 func (b BufferSize) Auto() bool { return b == BufferSize{} }
-
-// Default returns the configuration that results when nothing is set.
-func Default() Config {
-	cfg, err := Load(Sources{})
-	if err != nil {
-		// The defaults are part of the table: a test proves that they load.
-		return Config{}
-	}
-	return *cfg
-}

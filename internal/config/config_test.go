@@ -23,9 +23,6 @@ func TestDefaults(t *testing.T) {
 		!cfg.MemoryBuffer.Auto() || cfg.WALSync != SyncAlways || cfg.MaxFuture != 10*time.Minute || cfg.ClusterEnabled || cfg.MaxBodySize != 32<<20 {
 		t.Errorf("defaults: %+v", cfg)
 	}
-	if Default().NodeID != 1 {
-		t.Error("Default() is not what an empty Load gives")
-	}
 }
 
 func loadWith(t *testing.T, env []string, file string, args ...string) (*Config, error) {
