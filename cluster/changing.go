@@ -158,6 +158,9 @@ func (c *Cluster) report() rebalance.Report {
 		return r
 	}
 	r.Ring = c.state.Ring.Number
+	if m := c.state.Ring.Member(c.opts.Node); m != nil {
+		r.NoVote = m.Disk != c.opts.Disk.ID
+	}
 	if p := c.state.Copied; p != nil && p.Ring == r.Ring {
 		r.Copied = p.Done
 		r.Done = progressOf(p, time.Now())
@@ -341,14 +344,15 @@ func (c *Cluster) AbortChange(ctx context.Context) error {
 }
 
 // finishWhenReady proposes the end of a change. One member at a time tries: the
-// first by number among those in sight, so that they do not disturb each other.
+// first by number among those in sight that have a vote, so that they do not
+// disturb each other.
 func (c *Cluster) finishWhenReady(t *topology, reports map[ring.NodeID]rebalance.Report) error {
 	a := rebalance.Assess(t.ring, reports)
 	if a.Stage != rebalance.Ready || !c.majority.Load() {
 		return nil
 	}
 	for _, m := range t.ring.Voters() {
-		if _, answers := reports[m.ID]; answers {
+		if r, answers := reports[m.ID]; answers && !r.NoVote {
 			if m.ID != c.opts.Node {
 				return nil
 			}

@@ -172,6 +172,38 @@ func TestLeave(t *testing.T) {
 	})
 }
 
+// TestChangeEndsWithoutTheFirstMembersVote: the first member lost its disk just
+// before a change began, so that the ring records another one: it has no vote, and
+// the next member ends the change.
+func TestChangeEndsWithoutTheFirstMembersVote(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 4, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		first, gone := tc.nodes[0], tc.nodes[3]
+		tc.stop(first)
+		tc.wipe(first)
+		left := make(chan error, 1)
+		go func() { left <- gone.Leave(context.Background()) }()
+		tc.until("the change has begun", time.Minute, func() bool { return tc.nodes[1].topo.Load().ring.Changing() })
+		tc.start(first)
+		tc.untilMembers(1, 2, 3)
+		if err := <-left; err != nil {
+			t.Fatal(err)
+		}
+		tc.until("the new disk is recorded", time.Minute, func() bool {
+			m := tc.nodes[1].topo.Load().record.Member(first.id)
+			return m != nil && m.Disk == first.opts.Disk.ID && !tc.nodes[1].topo.Load().ring.Changing()
+		})
+		tc.stop(gone)
+		tc.nodes = tc.nodes[:3]
+		defer func() { tc.nodes = append(tc.nodes, gone) }()
+		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+		l.readAll(t, first)
+	})
+}
+
 // TestShrinkToOne: all nodes but one leave, one after the other, and the last
 // refuses to.
 func TestShrinkToOne(t *testing.T) {

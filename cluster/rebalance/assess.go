@@ -25,6 +25,7 @@ type Report struct {
 	Copied bool    // it has merged, under that ring, all that it has to copy
 	Done   float64 // the part of that, 0 to 1
 	Owes   bool    // it keeps hints for others
+	NoVote bool    // its disk is not the one that the ring records (C2)
 }
 
 // Assessment is where a change stands.
