@@ -1,8 +1,11 @@
 // Package cluster makes many nodes one: it knows nothing of storage formats or
-// PromQL and stands on a Local, this node's storage, and on its sub-packages:
-// ring (who holds what), quorum (how many copies are enough), membership (who is
-// there), transport (how nodes talk), merge (which copy wins) and hints (who is
-// owed what).
+// PromQL and stands on a Local, this node's storage, and on its sub-packages,
+// which decide and know of no goroutine or disk where that can be: ring (who
+// holds what), quorum (how many copies are enough), membership (who is there),
+// transport (how nodes talk), merge (which copy wins), hints (who is owed what),
+// frontier (when one copy is enough), antientropy (what to compare), agree and
+// rebalance (how the ring changes), settle (when versions may be forgotten) and
+// spread (who computes which part of a query).
 //
 // Life of a write (write.go): the samples are grouped by candidates (C1),
 // stamped with a version of the coordinator's clock (V1) and sent to all owners
@@ -26,4 +29,13 @@
 //
 // A node that lost data refills (C5, refill.go): it takes writes, but counts for
 // no read until it has merged what it lost from W other candidates.
+//
+// Where to look, besides these: founding.go, agreeing.go, changing.go, copying.go
+// and parting.go lead from one ring to the next (C2, C3), and shedding.go drops
+// what a node no longer owns; handover.go pays what hints say; digest.go,
+// windowdigest.go, seriesdigest.go and verify.go compare copies, settling.go and
+// floors.go forget versions (V4); complete.go and vouching.go prove copies, and
+// spreading.go and fragments.go compute queries at owners (C7). members.go and
+// gossiping.go know who is there; http.go, changehttp.go and ringhttp.go are the
+// requests of people, serve.go those of other nodes.
 package cluster

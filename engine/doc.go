@@ -5,7 +5,7 @@
 // A write (append.go) is one record of the log, shared with other writers in
 // one fdatasync, and one pass over the buffer. A flush (flush.go) turns the
 // buffer into one wide file and cuts the log. A window of two hours whose end
-// is far enough behind the clock is sealed (seal.go): re-encoded once into its
+// is far enough behind the clock is sealed (rewrite.go): re-encoded once into its
 // smallest form. Twelve sealed windows become a day with its own index.
 // Retention (retention.go) drops whole days. A read (select.go, merge.go) works
 // on one atomic snapshot of files, frozen buffer, active buffer and tombstones.

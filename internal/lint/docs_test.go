@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"go/ast"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -121,3 +122,102 @@ func TestFormatsAreListed(t *testing.T) {
 		}
 	}
 }
+
+// TestArchitectureIsComplete: docs/architecture.md names every package and gives
+// the reason of every module that is required directly.
+func TestArchitectureIsComplete(t *testing.T) {
+	page := read(t, "docs/architecture.md")
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		if !seen[s.dir] && !strings.Contains(page, "`"+s.dir+"`") {
+			t.Errorf("docs/architecture.md does not name the package %s: add it to the table", s.dir)
+		}
+		seen[s.dir] = true
+	}
+	for _, m := range direct.FindAllStringSubmatch(read(t, "go.mod"), -1) {
+		name := strings.TrimPrefix(majorVersion.ReplaceAllString(m[1], ""), "github.com/")
+		if !strings.Contains(page, name) {
+			t.Errorf("docs/architecture.md does not say why %s is needed", m[1])
+		}
+	}
+}
+
+var (
+	direct       = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+	majorVersion = regexp.MustCompile(`/v[0-9]+$`)
+	namedTest    = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)")
+)
+
+func read(t *testing.T, rel string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(rel)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestNamedTestsExist: what a page says is shown by a test is shown by one that
+// is there.
+func TestNamedTestsExist(t *testing.T) {
+	have := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, decl := range s.file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && s.test {
+				have[f.Name.Name] = true
+			}
+		}
+	}
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range namedTest.FindAllStringSubmatch(string(text), -1) {
+			if !have[m[1]] {
+				t.Errorf("%s names the test %s, which is not there", page, m[1])
+			}
+		}
+	}
+}
+
+// TestDecisionsAreNumbered: each decision has a number of its own and a line in
+// the index.
+func TestDecisionsAreNumbered(t *testing.T) {
+	index := read(t, "docs/decisions/README.md")
+	numbers := map[string]string{}
+	for _, page := range pages(t) {
+		name := filepath.Base(page)
+		if filepath.Base(filepath.Dir(page)) != "decisions" || name == "README.md" {
+			continue
+		}
+		number, _, _ := strings.Cut(name, "-")
+		if other := numbers[number]; other != "" {
+			t.Errorf("decisions %s and %s have one number", other, name)
+		}
+		numbers[number] = name
+		if !strings.Contains(index, "]("+name+")") {
+			t.Errorf("decision %s is not in docs/decisions/README.md", name)
+		}
+	}
+}
+
+// TestRoutesAreDocumented: docs/api.md names every path of the table of routes.
+func TestRoutesAreDocumented(t *testing.T) {
+	page := read(t, "docs/api.md")
+	for _, m := range routed.FindAllStringSubmatch(read(t, "internal/server/routes.go"), -1) {
+		path := strings.TrimSuffix(m[1], "/{series}")
+		if strings.HasPrefix(path, "/debug/pprof/") || path == "/" {
+			continue // named as a whole; leads to /ui/
+		}
+		last := path[strings.LastIndex(strings.TrimSuffix(path, "/"), "/")+1:]
+		if path == "/label/{name}/values" {
+			last = "label/<name>/values"
+		}
+		if !strings.Contains(page, last) {
+			t.Errorf("docs/api.md does not name %s", path)
+		}
+	}
+}
+
+var routed = regexp.MustCompile(`"(/[a-z_./{}-]*)"[,}]`)
