@@ -58,6 +58,7 @@ type client struct {
 	refused int
 	first   error
 	marked  int
+	why     error // of the first marked read
 }
 
 func (tc *testCluster) client(l *ledger, n *testNode, seed uint64) *client {
@@ -79,8 +80,11 @@ func (tc *testCluster) client(l *ledger, n *testNode, seed uint64) *client {
 					c.first = err
 				}
 			}
-			if !l.read(tc.t, n, name, at) {
+			if err := l.readOrWhy(tc.t, n, name, at); err != nil {
 				c.marked++
+				if c.why == nil {
+					c.why = err
+				}
 			}
 			pause(5 * time.Millisecond)
 		}
@@ -119,7 +123,7 @@ func TestJoinUnderLoad(t *testing.T) {
 				for _, c := range clients {
 					c.end()
 					if c.refused > 0 || c.marked > 0 {
-						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", c.refused, c.first, c.marked, c.why)
 					}
 				}
 				if n.RingRecord().Number != 3 {
@@ -161,7 +165,7 @@ func TestLeave(t *testing.T) {
 		tc.untilMembers(1, 2, 3)
 		c.end()
 		if c.refused > 0 || c.marked > 0 {
-			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", c.refused, c.first, c.marked, c.why)
 		}
 		tc.nodes = tc.nodes[:3]
 		defer func() { tc.nodes = append(tc.nodes, gone) }()
@@ -301,7 +305,7 @@ func TestAbort(t *testing.T) {
 		tc.untilMembers(1, 2, 3)
 		c.end()
 		if c.refused > 0 || c.marked > 0 {
-			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", c.refused, c.first, c.marked, c.why)
 		}
 		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
 	})

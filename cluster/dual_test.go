@@ -132,7 +132,7 @@ func TestJoinWithADeadMember(t *testing.T) {
 				for _, c := range clients {
 					c.end()
 					if c.refused > 0 || c.marked > 0 {
-						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", c.refused, c.first, c.marked, c.why)
 					}
 				}
 				tc.start(tc.nodes[2])

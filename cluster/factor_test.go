@@ -70,7 +70,7 @@ func TestReplicationFactorUnderLoad(t *testing.T) {
 				for _, client := range clients {
 					client.end()
 					if client.refused > 0 || client.marked > 0 {
-						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", client.refused, client.first, client.marked)
+						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", client.refused, client.first, client.marked, client.why)
 					}
 				}
 				tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
@@ -173,7 +173,7 @@ func TestZoneOfARunningNode(t *testing.T) {
 		})
 		c.end()
 		if c.refused > 0 || c.marked > 0 {
-			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked", c.refused, c.first, c.marked)
+			t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", c.refused, c.first, c.marked, c.why)
 		}
 		for i := range 40 {
 			name := fmt.Sprintf("%04d", i)

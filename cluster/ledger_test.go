@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 
@@ -57,6 +59,12 @@ func (l *ledger) write(n *testNode, name string, t int64) error {
 // whether the answer was complete.
 func (l *ledger) read(t *testing.T, n *testNode, name string, at int64) bool {
 	t.Helper()
+	return l.readOrWhy(t, n, name, at) == nil
+}
+
+// readOrWhy is read; it says why the answer was not complete.
+func (l *ledger) readOrWhy(t *testing.T, n *testNode, name string, at int64) error {
+	t.Helper()
 	k := key(name, at)
 	l.mu.Lock()
 	least, written := l.acked[k]
@@ -71,8 +79,11 @@ func (l *ledger) read(t *testing.T, n *testNode, name string, at int64) bool {
 		l.mu.Unlock()
 	}
 	got, warnings, err := n.read(name, quorum.Quorum)
-	if err != nil || len(warnings) > 0 {
-		return false
+	if err != nil {
+		return err
+	}
+	if len(warnings) > 0 {
+		return errors.New(strings.Join(warnings, "; "))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +95,7 @@ func (l *ledger) read(t *testing.T, n *testNode, name string, at int64) bool {
 	if found && (v < least || v > l.tried[k] || v != float64(int(v))) {
 		t.Fatalf("%s is %g through node %d; acknowledged %g, tried up to %g", k, v, n.id, least, l.tried[k])
 	}
-	return true
+	return nil
 }
 
 // readSpread reads all keys through the node by the copies of owners that are

@@ -58,7 +58,7 @@ func TestUnownedDataIsDropped(t *testing.T) {
 					change()
 					c.end()
 					if c.refused > 0 || c.marked > 0 {
-						t.Errorf("a client noticed %s: %d writes refused (%v), %d reads marked", what, c.refused, c.first, c.marked)
+						t.Errorf("a client noticed %s: %d writes refused (%v), %d reads marked (%v)", what, c.refused, c.first, c.marked, c.why)
 					}
 					tc.untilShed()
 					tc.until("converged after "+what, 3*time.Minute, func() bool { return tc.converged(l) })
