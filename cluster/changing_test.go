@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/cluster/ring"
 )
@@ -205,6 +207,60 @@ func TestChangeEndsWithoutTheFirstMembersVote(t *testing.T) {
 		defer func() { tc.nodes = append(tc.nodes, gone) }()
 		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
 		l.readAll(t, first)
+	})
+}
+
+// TestGoneWithTheOldRing: a node leaves and is gone with a read and a write that
+// go by the ring with it, and that nobody else can answer for it. They go on by
+// the ring without it.
+func TestGoneWithTheOldRing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 4, 1)
+		tc.ready()
+		a, gone := tc.nodes[0], tc.nodes[3]
+		name := tc.seriesOf(4)
+		dual, err := rebalance.Begin(a.RingRecord(), rebalance.Request{Kind: rebalance.Leave, Node: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		final, err := rebalance.Finish(dual)
+		if err != nil {
+			t.Fatal(err)
+		}
+		adopt := func(r *membership.RingRecord, nodes ...*testNode) {
+			for _, n := range nodes {
+				n.mu.Lock()
+				err := n.adoptNewerLocked(r)
+				n.mu.Unlock()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		adopt(dual, tc.nodes...)
+		tc.net.Freeze(gone.host) // so the change does not end by itself
+		written, read := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := a.write(name, 1, 1)
+			written <- err
+		}()
+		go func() {
+			_, warnings, err := a.read("other", quorum.Quorum)
+			if len(warnings) > 0 {
+				err = errors.Join(err, fmt.Errorf("marked: %q", warnings))
+			}
+			read <- err
+		}()
+		pause(20 * time.Millisecond) // all others have answered
+		adopt(final, tc.nodes[:3]...)
+		tc.net.Kill(gone.host)
+		if err := <-written; err != nil {
+			t.Errorf("write: %v", err)
+		}
+		if err := <-read; err != nil {
+			t.Errorf("read: %v", err)
+		}
+		tc.expect(a, name, 1, 1)
 	})
 }
 

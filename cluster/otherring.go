@@ -42,10 +42,29 @@ func (c *Cluster) awaitRing(ctx context.Context, t *topology) bool {
 	return ctx.Err() == nil
 }
 
-// reopen asks all members anew when some go by another ring: nothing of the
-// answer was handed out yet.
+// hasMoved says whether the ring of t is over, after a moment where a change is
+// under way: what cannot be done by it may be by the next. A node that leaves is
+// gone as soon as the ring without it is in force, with what it was asked by the
+// one before.
+func (c *Cluster) hasMoved(ctx context.Context, t *topology) bool {
+	if t.ring.Changing() && !c.awaitRing(ctx, t) {
+		return false
+	}
+	return c.topo.Load() != t && ctx.Err() == nil
+}
+
+// reopen asks all members anew when some go by another ring, or too few have
+// answered by one that is over: nothing of the answer was handed out yet.
 func (s *Set) reopen() bool {
-	if !s.repairing || s.headed || s.asked.share != nil || !s.otherRing() || !s.c.awaitRing(s.parent, s.answers.t) {
+	if !s.repairing || s.headed || s.asked.share != nil {
+		return false
+	}
+	switch {
+	case s.otherRing():
+		if !s.c.awaitRing(s.parent, s.answers.t) {
+			return false
+		}
+	case s.answers.complete() || !s.c.hasMoved(s.parent, s.answers.t):
 		return false
 	}
 	s.cancel()

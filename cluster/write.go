@@ -74,7 +74,14 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 			noteCopies(ctx, copies)
 			return nil
 		}
-		if !w.hasMoved() || !c.awaitRing(ctx, t) {
+		again := false
+		switch {
+		case w.hasMoved():
+			again = c.awaitRing(ctx, t)
+		case !errors.Is(err, ErrUnknownSeries):
+			again = c.hasMoved(ctx, t)
+		}
+		if !again {
 			c.stats.refused.Inc()
 			return err
 		}
