@@ -396,9 +396,15 @@ func TestNewDiskVotesAgain(t *testing.T) {
 // TestChangesUnderFaults: a node joins and one leaves while nodes are killed,
 // frozen and cut off; every complete read is right and in the end all is well.
 func TestChangesUnderFaults(t *testing.T) {
-	for _, seed := range seeds(t, 8) {
+	underFaults(t, 8, 7, changesUnderFaults)
+}
+
+// underFaults lives so many lives of a cluster, each by the randomness of its own
+// seed; stream keeps those of different tests apart.
+func underFaults(t *testing.T, n, stream uint64, life func(*testing.T, *rand.Rand)) {
+	for _, seed := range seeds(t, n) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { changesUnderFaults(t, rand.New(rand.NewPCG(seed, 7))) })
+			bubble(t, func(t *testing.T) { life(t, rand.New(rand.NewPCG(seed, stream))) })
 		})
 	}
 }

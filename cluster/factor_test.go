@@ -192,11 +192,7 @@ func TestZoneOfARunningNode(t *testing.T) {
 // TestFactorUnderFaults: the factor goes up and down while nodes are killed,
 // frozen and cut off; every complete read is right and in the end all is well.
 func TestFactorUnderFaults(t *testing.T) {
-	for _, seed := range seeds(t, 6) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { factorUnderFaults(t, rand.New(rand.NewPCG(seed, 11))) })
-		})
-	}
+	underFaults(t, 6, 11, factorUnderFaults)
 }
 
 func factorUnderFaults(t *testing.T, rng *rand.Rand) {

@@ -66,37 +66,10 @@ func appendFile(dst []byte, f *File) []byte {
 // decode reads the content of the manifest's file. The error wraps
 // wire.ErrCorrupt, or names a format that this build does not know.
 func decode(data []byte) (*State, error) {
-	d := wire.NewDecoder(data)
-	head := d.Take(len(magic) + 1)
-	if d.Err() == nil && string(head[:len(magic)]) != magic {
-		d.Fail("magic %q, want %q", head[:len(magic)], magic)
-	}
-	if d.Err() != nil {
-		return nil, d.Err()
-	}
-	if head[len(magic)] != format {
-		return nil, fmt.Errorf("manifest format %d is not supported (this build reads %d)", head[len(magic)], format)
-	}
-	p := wire.NewDecoder(d.Frame(wire.Checksum(head)))
-	if d.Err() == nil && d.Len() > 0 {
-		d.Fail("%d bytes behind the manifest", d.Len())
-	}
-	if d.Err() != nil {
-		return nil, d.Err()
-	}
 	s := &State{}
-	for p.Len() > 0 && p.Err() == nil {
-		tag := p.Uvarint()
-		body := wire.NewDecoder(p.Bytes())
-		if p.Err() != nil {
-			break
-		}
-		if err := decodeSection(s, tag, &body); err != nil {
-			return nil, err
-		}
-	}
-	if p.Err() != nil {
-		return nil, p.Err()
+	err := wire.DecodeSections(data, "manifest", magic, format, func(tag uint64, body *wire.Decoder) error { return decodeSection(s, tag, body) })
+	if err != nil {
+		return nil, err
 	}
 	if err := s.validate(); err != nil {
 		return nil, wire.Corruptf("%v", err)

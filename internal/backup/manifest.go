@@ -143,37 +143,9 @@ func appendNode(b []byte, n *Node) []byte {
 // decodeManifest reads the content of the manifest's object. The error wraps
 // wire.ErrCorrupt, or names a format that this build does not know.
 func decodeManifest(data []byte) (*Manifest, error) {
-	d := wire.NewDecoder(data)
-	head := d.Take(len(magic) + 1)
-	if d.Err() == nil && string(head[:len(magic)]) != magic {
-		d.Fail("magic %q, want %q", head[:len(magic)], magic)
-	}
-	if d.Err() != nil {
-		return nil, d.Err()
-	}
-	if head[len(magic)] != format {
-		return nil, fmt.Errorf("manifest format %d is not supported (this build reads %d)", head[len(magic)], format)
-	}
-	p := wire.NewDecoder(d.Frame(wire.Checksum(head)))
-	if d.Err() == nil && d.Len() > 0 {
-		d.Fail("%d bytes behind the manifest", d.Len())
-	}
-	if d.Err() != nil {
-		return nil, d.Err()
-	}
 	m := &Manifest{}
-	for p.Len() > 0 && p.Err() == nil {
-		tag := p.Uvarint()
-		body := wire.NewDecoder(p.Bytes())
-		if p.Err() != nil {
-			break
-		}
-		if err := m.decodeSection(tag, &body); err != nil {
-			return nil, err
-		}
-	}
-	if p.Err() != nil {
-		return nil, p.Err()
+	if err := wire.DecodeSections(data, "manifest", magic, format, m.decodeSection); err != nil {
+		return nil, err
 	}
 	if err := m.validate(); err != nil {
 		return nil, wire.Corruptf("%v", err)

@@ -74,25 +74,16 @@ func TestJoinAndLeave(t *testing.T) {
 	l := newLedger()
 	stop := make(chan struct{})
 	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.all[1+i%2] })
-	more := func(acks int64) {
-		goal := l.acks.Load() + acks
-		c.node(2).Eventually(60*time.Second, "writes go on", func() error {
-			if have := l.acks.Load(); have < goal {
-				return fmt.Errorf("%d of %d writes acknowledged", have, goal)
-			}
-			return nil
-		})
-	}
-	more(500)
+	l.more(c.node(2), 500)
 	n := c.join()
 	n.Kill()
-	more(100)
+	l.more(c.node(2), 100)
 	n.Restart()
 	n.WaitReady()
 	for _, n := range c.all {
 		members(n, 4)
 	}
-	more(200)
+	l.more(c.node(2), 200)
 	mustPost(t, c.node(1), "/cluster/leave")
 	if code := c.node(1).Stop(); code != 0 {
 		t.Errorf("the node that left ended with %d", code)
@@ -100,7 +91,7 @@ func TestJoinAndLeave(t *testing.T) {
 	for _, n := range c.all[1:] {
 		members(n, 3)
 	}
-	more(200)
+	l.more(c.node(2), 200)
 	close(stop)
 	running.Wait()
 	if refused := l.refusals.Load(); refused > 0 {
@@ -182,16 +173,7 @@ func TestReplicationFactor(t *testing.T) {
 	l := newLedger()
 	stop := make(chan struct{})
 	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.all[i%3] })
-	more := func(acks int64) {
-		goal := l.acks.Load() + acks
-		c.node(2).Eventually(60*time.Second, "writes go on", func() error {
-			if have := l.acks.Load(); have < goal {
-				return fmt.Errorf("%d of %d writes acknowledged", have, goal)
-			}
-			return nil
-		})
-	}
-	more(300)
+	l.more(c.node(2), 300)
 	before := l.snapshot()
 	if code, body, err := c.node(1).Post("/cluster/replication-factor?factor=0", ""); err != nil || code != http.StatusBadRequest {
 		t.Errorf("no copies at all: %d %s %v", code, body, err)
@@ -214,10 +196,10 @@ func TestReplicationFactor(t *testing.T) {
 	if code, body, err := c.node(2).Post("/cluster/replication-factor?factor=3", ""); err != nil || code != http.StatusConflict {
 		t.Errorf("three copies again: %d %s %v", code, body, err)
 	}
-	more(200)
+	l.more(c.node(2), 200)
 	mustPost(t, c.node(3), "/cluster/replication-factor?factor=2")
 	c.factor(2)
-	more(200)
+	l.more(c.node(2), 200)
 	close(stop)
 	running.Wait()
 	if refused := l.refusals.Load(); refused > 0 {
@@ -246,27 +228,18 @@ func TestTwoJoinsDuringAKill(t *testing.T) {
 	l := newLedger()
 	stop := make(chan struct{})
 	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.all[i%2] })
-	more := func(acks int64) {
-		goal := l.acks.Load() + acks
-		c.node(2).Eventually(60*time.Second, "writes go on", func() error {
-			if have := l.acks.Load(); have < goal {
-				return fmt.Errorf("%d of %d writes acknowledged", have, goal)
-			}
-			return nil
-		})
-	}
-	more(300)
+	l.more(c.node(2), 300)
 	c.join()
 	c.join()
 	c.node(3).Kill()
-	more(100)
+	l.more(c.node(2), 100)
 	for _, id := range []int{1, 2, 4, 5} {
 		members(c.node(id), 5)
 	}
 	c.node(3).Restart()
 	members(c.node(3), 5)
 	c.whole()
-	more(200)
+	l.more(c.node(2), 200)
 	close(stop)
 	running.Wait()
 	if refused := l.refusals.Load(); refused > 0 {

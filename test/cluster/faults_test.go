@@ -18,20 +18,11 @@ func underLoad(t *testing.T, c *nodes, through func(i int) *process.Node, longes
 	l := newLedger()
 	stop := make(chan struct{})
 	running := l.load(t, c, 6, stop, through)
-	step := func(what string, acks int64) {
-		goal := l.acks.Load() + acks
-		c.node(1).Eventually(30*time.Second, what, func() error {
-			if have := l.acks.Load(); have < goal {
-				return fmt.Errorf("%d of %d writes acknowledged", have, goal)
-			}
-			return nil
-		})
-	}
-	step("writes go through before the fault", 200)
+	l.more(c.node(1), 200) // writes go through before the fault
 	fault()
-	step("writes go on during the fault", 600)
+	l.more(c.node(1), 600) // writes go on during the fault
 	heal()
-	step("writes go on after the fault", 200)
+	l.more(c.node(1), 200) // writes go on after the fault
 	close(stop)
 	running.Wait()
 	if gap := time.Duration(l.longest.Load()); gap > longest {
@@ -71,19 +62,11 @@ func converge2(t *testing.T, c *nodes, through func(i int) *process.Node) {
 	l := newLedger()
 	stop := make(chan struct{})
 	running := l.load(t, c, 6, stop, through)
-	wait := func(acks int64) {
-		c.node(1).Eventually(30*time.Second, "writes go on", func() error {
-			if have := l.acks.Load(); have < acks {
-				return fmt.Errorf("%d of %d writes acknowledged", have, acks)
-			}
-			return nil
-		})
-	}
-	wait(200)
+	l.more(c.node(1), 200)
 	c.node(3).Kill()
-	wait(800)
+	l.more(c.node(1), 600)
 	c.node(3).Restart()
-	wait(1000)
+	l.more(c.node(1), 200)
 	close(stop)
 	running.Wait()
 	if gap := time.Duration(l.longest.Load()); gap > 2*time.Second {

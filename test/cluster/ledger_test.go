@@ -150,6 +150,17 @@ func (l *ledger) load(t *testing.T, c *nodes, clients int, stop <-chan struct{},
 	return &running
 }
 
+// more waits until so many more writes are acknowledged.
+func (l *ledger) more(n *process.Node, acks int64) {
+	goal := l.acks.Load() + acks
+	n.Eventually(60*time.Second, "writes go on", func() error {
+		if have := l.acks.Load(); have < goal {
+			return fmt.Errorf("%d of %d writes acknowledged", have, goal)
+		}
+		return nil
+	})
+}
+
 // snapshot returns what is acknowledged now, by series.
 func (l *ledger) snapshot() map[string]map[int64]float64 {
 	l.mu.Lock()

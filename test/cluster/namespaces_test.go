@@ -280,15 +280,7 @@ func leaveDuringPartition(t *testing.T, w *network, c *nodes) {
 	l := newLedger()
 	stop := make(chan struct{})
 	running := l.load(t, c, 6, stop, func(i int) *process.Node { return c.node(1 + 2*(i%2)) })
-	until := func(acks int64) {
-		c.node(1).Eventually(60*time.Second, "writes go on", func() error {
-			if have := l.acks.Load(); have < acks {
-				return fmt.Errorf("%d of %d writes acknowledged", have, acks)
-			}
-			return nil
-		})
-	}
-	until(200)
+	l.more(c.node(1), 200)
 	w.cutPairs([2]int{2, 1}, [2]int{2, 3}, [2]int{2, 4})
 	c.sees(1, 3)
 	left := make(chan string, 1)
@@ -296,7 +288,7 @@ func leaveDuringPartition(t *testing.T, w *network, c *nodes) {
 		code, body, err := c.node(4).Post("/cluster/leave", "")
 		left <- fmt.Sprintf("%d %s %v", code, body, err)
 	}()
-	until(l.acks.Load() + 200)
+	l.more(c.node(1), 200)
 	w.mendBridge()
 	select {
 	case answer := <-left:
@@ -310,7 +302,7 @@ func leaveDuringPartition(t *testing.T, w *network, c *nodes) {
 	for _, n := range c.all[:3] {
 		members(n, 3)
 	}
-	until(l.acks.Load() + 100)
+	l.more(c.node(1), 100)
 	close(stop)
 	running.Wait()
 	if refused := l.refusals.Load(); refused > 0 {
