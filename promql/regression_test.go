@@ -22,6 +22,8 @@ func TestFoundByGeneratedQueries(t *testing.T) {
 		"a tree does not panic with Prometheus's code": `double_exponential_smoothing((sum(g))[5m:1m], 5, 0.3)`,
 		"deviations of huge values on several nodes":   `stddev by (mode) ({__name__!=""})`,
 		"limit_ratio keeps the same series everywhere": `limit_ratio(0.4, c_total)`,
+		"annotations that depend on a random order":    `changes((limit_ratio by (__name__) (1.5, {instance="h00"}) / on (instance) sum by (instance) (h))[10m:])`,
+		"and those of sums behind an operator":         `sum by (instance) ({__name__!=""} * 2.5)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(4) {
