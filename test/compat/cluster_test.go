@@ -152,7 +152,10 @@ func newPeer(network *memnet.Network, id int, disk, address string, seeds []stri
 	}
 	metrics := prometheus.NewRegistry()
 	c, err := cluster.New(node.ClusterLocal(db), db.Clock(), cluster.Options{
-		Node: ring.NodeID(id), Cluster: "scripts", Address: address, Seeds: seeds, RF: rf,
+		// No node is ever slow here but for want of processors, which is no reason to give
+		// one up: all of them are this process.
+		StandInAfter: 10 * time.Second,
+		Node:         ring.NodeID(id), Cluster: "scripts", Address: address, Seeds: seeds, RF: rf,
 		Disk: membership.Disk{ID: disk, Starts: 1}, FS: fs, Dir: "cluster", Dial: network.Dialer(address), NoGossip: true, Metrics: metrics,
 		Heartbeat: 500 * time.Millisecond, FailureTimeout: 5 * time.Second,
 		Rule: func(a, b *model.HistogramPoint) int {
