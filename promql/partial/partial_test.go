@@ -113,6 +113,7 @@ var mergeQueries = []string{
 	`count by (zone) (x > 200)`, `group(x)`, `stddev(x)`, `stdvar by (zone) (x)`, `sum without (host) (-x)`,
 	`sum by (zone) (rate(h[5m]))`, `sum(h)`, `count(h)`, `increase(h[2m])`,
 	`topk(3, x)`, `bottomk by (zone) (2, rate(x[5m]))`, `rate(x[1m])`, `x * 2 > 300`,
+	`limitk(2, x)`, `limitk by (zone) (3, rate(x[5m]))`,
 }
 
 // TestMerge: however the series lie on nodes and in whatever order their results
@@ -156,6 +157,33 @@ func TestMerge(t *testing.T) {
 			rt.Fatalf("%s:\n got %v\nwant %v", query, strings.Join(a, "\n"), strings.Join(b, "\n"))
 		}
 	})
+}
+
+// TestLimitkIsTheSameWhoeverAnswersFirst: a panel must not change from one refresh
+// to the next because another node was quicker.
+func TestLimitkIsTheSameWhoeverAnswersFirst(t *testing.T) {
+	const query = "limitk(3, x)"
+	one, first, second := memstore.New(), memstore.New(), memstore.New()
+	for host := range 6 {
+		owner := first
+		if host%2 == 1 {
+			owner = second
+		}
+		for _, m := range []*memstore.Store{one, owner} {
+			fill(m, rand.New(rand.NewPCG(uint64(host), 2)), host)
+		}
+	}
+	p := compile(t, query, testGrid)
+	want := text(run(t, p, testGrid, one))
+	for _, order := range [][]*memstore.Store{{first, second}, {second, first}} {
+		got, err := partial.Join(query, []*partial.Result{run(t, p, testGrid, order[0]), run(t, p, testGrid, order[1])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := text(got); !slices.Equal(got, want) {
+			t.Errorf("got %v\nwant %v", got, want)
+		}
+	}
 }
 
 func messages(r *partial.Result, query string) []string {

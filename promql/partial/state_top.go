@@ -97,9 +97,17 @@ func (s *topState) down(h []topEntry) {
 	}
 }
 
+// merge keeps the same entries whichever state is merged into which.
 func (s *topState) merge(other state) {
+	bySeries := func(a, b topEntry) int { return cmp.Compare(a.series, b.series) }
 	for k, entries := range other.(*topState).steps {
-		slices.SortFunc(entries, func(a, b topEntry) int { return cmp.Compare(a.series, b.series) })
+		if s.op == parser.LIMITK {
+			all := slices.Concat(s.steps[k], entries)
+			slices.SortFunc(all, bySeries)
+			s.steps[k] = all[:min(len(all), s.k)]
+			continue
+		}
+		slices.SortFunc(entries, bySeries)
 		for _, e := range entries {
 			s.take(k, e)
 		}
