@@ -444,8 +444,19 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 const connectPoll = 10 * time.Millisecond
 
 // mayConnect says whether a candidate of the write is only just being connected
-// to, as right after a ring came into force that it is new in.
+// to, as right after a ring came into force that it is new in, or was when it was
+// asked: then it may be there by now, and is asked again.
 func (w *write) mayConnect() bool {
+	asked := false
+	w.mu.Lock()
+	w.tracker.Again(func(id ring.NodeID, _ quorum.Role, err error) bool {
+		asked = asked || errors.Is(err, transport.ErrNotTried) && !w.c.doubtfulNode(id)
+		return false // only looked at
+	})
+	w.mu.Unlock()
+	if asked {
+		return true
+	}
 	return slices.ContainsFunc(w.t.ring.Members(), func(m ring.Member) bool {
 		p := w.c.peer(m.ID)
 		return p != nil && p.Untried()

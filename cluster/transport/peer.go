@@ -56,13 +56,14 @@ type Peer struct {
 	changed chan struct{} // guarded by mu; closed and replaced when the connections change
 }
 
-// errNotTried is Err of a peer whose first attempt to connect has not ended.
-var errNotTried = errors.New("not connected yet")
+// ErrNotTried is wrapped by what is asked of a peer before its first attempt to
+// connect has ended.
+var ErrNotTried = errors.New("not connected yet")
 
 // NewPeer returns a peer and begins to connect to it.
 func NewPeer(o PeerOptions) *Peer {
 	ctx, stop := context.WithCancel(context.Background())
-	p := &Peer{opts: o, ctx: ctx, stop: stop, kick: make(chan struct{}, 1), changed: make(chan struct{}), err: errNotTried}
+	p := &Peer{opts: o, ctx: ctx, stop: stop, kick: make(chan struct{}, 1), changed: make(chan struct{}), err: ErrNotTried}
 	p.wg.Add(1)
 	go p.keep()
 	return p
@@ -214,14 +215,14 @@ func (p *Peer) Silence() (d time.Duration, ok bool) {
 func (p *Peer) Untried() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.samples == nil && errors.Is(p.err, errNotTried)
+	return p.samples == nil && errors.Is(p.err, ErrNotTried)
 }
 
 // tried returns when the first attempt to connect has ended.
 func (p *Peer) tried(ctx context.Context) {
 	for {
 		p.mu.Lock()
-		changed, untried := p.changed, p.samples == nil && errors.Is(p.err, errNotTried)
+		changed, untried := p.changed, p.samples == nil && errors.Is(p.err, ErrNotTried)
 		p.mu.Unlock()
 		if !untried {
 			return
