@@ -23,7 +23,9 @@ func TestFoundByGeneratedQueries(t *testing.T) {
 		"deviations of huge values on several nodes":   `stddev by (mode) ({__name__!=""})`,
 		"limit_ratio keeps the same series everywhere": `limit_ratio(0.4, c_total)`,
 		"annotations that depend on a random order":    `changes((limit_ratio by (__name__) (1.5, {instance="h00"}) / on (instance) sum by (instance) (h))[10m:])`,
-		"and those of sums behind an operator":         `sum by (instance) ({__name__!=""} * 2.5)`,
+		"names of a random choice that become equal":   `topk by (nothing) (5, {instance="h00"} @ 2292 == bool time())`,
+		"the sign of NaN in histograms":                `-(Inf * h offset -120s unless on (instance) c_total{mode=~"user|io",instance!="h03"})`,
+		"annotations of sums in a random order":        `sum by (instance) ({__name__!=""} * 2.5)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(4) {
