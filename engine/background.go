@@ -8,8 +8,9 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// background runs the flusher and the maintainer. Each has a wake channel of
-// capacity one: waking it again while it is awake changes nothing.
+// background is what runs without being asked: flushing, work on files, looking
+// at the disk. The first two have a wake channel of capacity one: waking it again
+// while it is awake changes nothing.
 type background struct {
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
@@ -41,55 +42,54 @@ func (b *background) stop() {
 
 // startBackground starts the loops; Close ends them.
 func (db *DB) startBackground() {
+	b := &db.background
 	ctx, cancel := context.WithCancel(context.Background())
-	db.background.cancel = cancel
-	db.background.done.Go(func() { db.runFlusher(ctx) })
-	db.background.done.Go(func() { db.runMaintainer(ctx) })
-	db.background.done.Go(func() { db.watchSpace(ctx) })
+	b.cancel = cancel
+	loop := func(every time.Duration, woken <-chan struct{}, do func(context.Context)) {
+		b.done.Go(func() { repeat(ctx, every, woken, do) })
+	}
+	loop(max(db.opts.FlushInterval/20, 50*time.Millisecond), b.flush, db.flushWhenWanted)
+	loop(maintainEvery, b.mainten, db.maintainFiles)
+	loop(spaceEvery, nil, func(context.Context) { db.lookAtSpace() })
 }
 
-// runFlusher flushes when it is woken, and when the oldest sample of the
-// buffer has waited for FlushInterval.
-func (db *DB) runFlusher(ctx context.Context) {
-	tick := time.NewTicker(max(db.opts.FlushInterval/20, 50*time.Millisecond))
+// repeat does something again and again, when time has passed or it is woken,
+// until ctx ends.
+func repeat(ctx context.Context, every time.Duration, woken <-chan struct{}, do func(context.Context)) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-db.background.flush:
+		case <-woken:
 		}
-		if !db.wantsFlush() || db.Failed() != nil {
-			continue
-		}
-		if err := db.flushBuffer(); err != nil {
-			level.Error(db.opts.Logger).Log("msg", "flush failed, trying again", "in", retryFlushAfter, "err", err)
-			pause(ctx, retryFlushAfter)
-			continue
-		}
-		wake(db.background.mainten)
+		do(ctx)
 	}
 }
 
-// runMaintainer does the jobs of the plan when it is woken, and looks at the
-// clock every minute.
-func (db *DB) runMaintainer(ctx context.Context) {
-	tick := time.NewTicker(maintainEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-db.background.mainten:
-		}
-		if db.Failed() != nil {
-			continue
-		}
-		if err := db.maintain(ctx, newWork()); err != nil && ctx.Err() == nil {
-			level.Error(db.opts.Logger).Log("msg", "work on files failed, trying again", "err", err)
-		}
+// flushWhenWanted flushes when a bound of the buffer is reached or its oldest
+// sample has waited for FlushInterval.
+func (db *DB) flushWhenWanted(ctx context.Context) {
+	if !db.wantsFlush() || db.Failed() != nil {
+		return
+	}
+	if err := db.flushBuffer(); err != nil {
+		level.Error(db.opts.Logger).Log("msg", "flush failed, trying again", "in", retryFlushAfter, "err", err)
+		pause(ctx, retryFlushAfter)
+		return
+	}
+	wake(db.background.mainten)
+}
+
+// maintainFiles does the jobs of the plan.
+func (db *DB) maintainFiles(ctx context.Context) {
+	if db.Failed() != nil {
+		return
+	}
+	if err := db.maintain(ctx, newWork()); err != nil && ctx.Err() == nil {
+		level.Error(db.opts.Logger).Log("msg", "work on files failed, trying again", "err", err)
 	}
 }
 

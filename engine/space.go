@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -86,18 +85,4 @@ func (db *DB) roomFor(bytes int64) error {
 		return fmt.Errorf("%w: %d bytes free, %d wanted besides a reserve of %d", ErrDiskFull, free, bytes, reserve)
 	}
 	return nil
-}
-
-// watchSpace looks at the free space until ctx ends.
-func (db *DB) watchSpace(ctx context.Context) {
-	tick := time.NewTicker(spaceEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			db.lookAtSpace()
-		}
-	}
 }
