@@ -65,7 +65,7 @@ func bans() []ban {
 			return false
 		}
 	}
-	pure := in("engine/plan", "engine/column", "engine/buffer", "cluster/ring", "cluster/quorum", "cluster/agree", "cluster/rebalance/plan", "promql/plan", "promql/partial", "internal/model", "internal/wire")
+	pure := in("engine/plan", "engine/column", "engine/buffer", "cluster/ring", "cluster/quorum", "cluster/agree", "cluster/antientropy", "cluster/frontier", "cluster/merge", "cluster/rebalance", "cluster/settle", "cluster/spread", "promql/plan", "promql/partial", "internal/model", "internal/wire")
 	return []ban{
 		{"time.Sleep", func(s *source) bool {
 			_, virtual := s.imports()["synctest"] // time there is virtual
