@@ -350,6 +350,9 @@ func (s *Set) offerRepairs(merged *Series, holders []*source, same bool) {
 
 func (s *Set) finish() {
 	s.done = true
+	if s.err = s.ctx.Err(); s.err != nil {
+		return // then nodes that have not answered say nothing about themselves
+	}
 	for _, src := range s.sources {
 		s.answers.counts[src.id] = src.counts && src.err == nil
 	}

@@ -358,7 +358,9 @@ func (s *spreading[T]) take(ctx context.Context, e event[T]) error {
 		return fmt.Errorf("%w: %w", ErrNotSpread, e.err)
 	case errors.As(e.err, &own) && !errors.Is(e.err, ErrUseless):
 		return own.error
-	case r.merged, ctx.Err() != nil:
+	case ctx.Err() != nil:
+		return ctx.Err() // what fails then fails because of it
+	case r.merged:
 		return e.err
 	case isOtherRing(e.err):
 		s.c.noteRing(e.err)

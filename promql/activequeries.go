@@ -51,7 +51,7 @@ func (a *activeQueries) Insert(ctx context.Context, _ string) (int, error) {
 	case a.slots <- struct{}{}:
 		return 0, nil
 	case <-ctx.Done():
-		return 0, fmt.Errorf("%w: wait for one of %d slots: %w", endOf(ctx.Err()), cap(a.slots), ctx.Err())
+		return 0, fmt.Errorf("%w: wait for one of %d slots: %w", endOf(ctx.Err(), "query execution"), cap(a.slots), ctx.Err())
 	}
 }
 

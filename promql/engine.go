@@ -115,11 +115,13 @@ type trackedQuery struct {
 }
 
 func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
-	ctx, cancel := context.WithCancel(ctx)
+	// The time limit is that of all of it, also where the query begins anew as a whole.
+	ctx, cancel := context.WithTimeout(ctx, q.engine.opts.Timeout)
 	defer cancel()
 	about := q.engine.active.start(q.about, cancel)
 	defer q.engine.active.finish(about.ID)
 	res := q.Query.Exec(ctx)
+	res.Err = endedBy(ctx, res.Err)
 	how := evaluatedWhole
 	if r, ok := q.Query.(*reducedQuery); ok {
 		how = evaluatedReduced

@@ -2,7 +2,6 @@ package promql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -56,25 +55,11 @@ func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.Se
 	set := &partSet{parts: q.parts, part: q.parts.parts[id], at: -1, whole: q.parts.whole}
 	set.compute = sync.OnceFunc(func() {
 		set.result, set.warnings, set.err = q.parts.compute(ctx, set.part)
-		set.err = endOf(set.err)
 	})
 	if _, ok := q.parts.store.(PartialRunner); ok {
 		q.running.Go(set.compute)
 	}
 	return set
-}
-
-// endOf names an error of the context as Prometheus's engine does, for the API to
-// tell a timeout and a cancelled query from others.
-func endOf(err error) error {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return promql.ErrQueryTimeout("query execution")
-	case errors.Is(err, context.Canceled):
-		return promql.ErrQueryCanceled("query execution")
-	default:
-		return err
-	}
 }
 
 // Close waits for what Select started.
