@@ -56,6 +56,17 @@ func (c *Cluster) AbortHandler() http.Handler {
 	return c.changeHandler("taken back", func(ctx context.Context, _ *http.Request) error { return c.AbortChange(ctx) })
 }
 
+// PauseHandler takes POST /cluster/pause and POST /cluster/resume: it answers 200
+// when the members in sight know that the copying of the change under way rests,
+// or goes on.
+func (c *Cluster) PauseHandler(paused bool) http.Handler {
+	status := "copying goes on"
+	if paused {
+		status = "paused"
+	}
+	return c.changeHandler(status, func(ctx context.Context, _ *http.Request) error { return c.PauseChange(ctx, paused) })
+}
+
 // RecoverHandler takes POST /cluster/recover?force=true: it founds the next ring
 // from the members that are reached, when a majority is lost for good.
 func (c *Cluster) RecoverHandler() http.Handler {

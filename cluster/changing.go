@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
@@ -35,6 +37,8 @@ type changing struct {
 	copying uint64                           // guarded by mu; the dual ring that is copied for
 	left    bool                             // guarded by mu; this node was asked to leave: it does not join again
 	problem string                           // guarded by mu; why the last step failed
+	meter   meter                            // guarded by mu
+	stuck   string                           // guarded by mu; why this node's copying does not go on
 }
 
 func newChanging() *changing {
@@ -151,9 +155,10 @@ func (c *Cluster) askReports(t *topology) map[ring.NodeID]rebalance.Report {
 
 // report is this node's own part.
 func (c *Cluster) report() rebalance.Report {
+	samples := c.opts.Samples()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := rebalance.Report{Owes: c.owesLocked()}
+	r := rebalance.Report{Owes: c.owesLocked(), Samples: samples}
 	if c.state.Ring == nil {
 		return r
 	}
@@ -165,6 +170,16 @@ func (c *Cluster) report() rebalance.Report {
 		r.Copied = p.Done
 		r.Done = progressOf(p, time.Now())
 	}
+	if p := c.state.Pause; p != nil && p.Ring == r.Ring {
+		r.Pause = p
+	}
+	if r.Copied {
+		return r
+	}
+	if done, left, ok := c.changing.progress(r.Ring); ok {
+		r.Done, r.Left = done, int64(left.Seconds()+1)
+	}
+	r.Problem = c.changing.whyStuck(r.Ring)
 	return r
 }
 
@@ -174,14 +189,37 @@ func (c *Cluster) reportOf(ctx context.Context, id ring.NodeID) (rebalance.Repor
 	if p == nil {
 		return r, transport.ErrUnreachable
 	}
-	answer, err := p.Call(ctx, opReport, nil)
+	var known []byte
+	if t := c.topo.Load(); t != nil {
+		if pause := c.pause(t.ring.Number()); pause != nil {
+			var err error
+			if known, err = json.Marshal(pause); err != nil {
+				return r, err
+			}
+		}
+	}
+	answer, err := p.Call(ctx, opReport, known)
 	if err == nil {
 		err = json.Unmarshal(answer, &r)
+	}
+	if err == nil {
+		err = c.takePause(r.Pause)
 	}
 	return r, err
 }
 
-func (c *Cluster) serveReport(w *transport.Answer) error {
+// serveReport answers with this node's part, and takes over what the asker knows
+// of a pause.
+func (c *Cluster) serveReport(payload []byte, w *transport.Answer) error {
+	if len(payload) > 0 {
+		p := new(membership.Pause)
+		if err := json.Unmarshal(payload, p); err != nil {
+			return fmt.Errorf("read a pause: %w", err)
+		}
+		if err := c.takePause(p); err != nil {
+			return err
+		}
+	}
 	answer, err := json.Marshal(c.report())
 	w.End(answer)
 	return err
@@ -419,6 +457,8 @@ type ChangeStatus struct {
 	Stage    string        `json:"stage"`
 	Factor   int           `json:"to_replication_factor,omitempty"` // where that changes
 	Progress float64       `json:"progress"`                        // 0 to 1
+	Left     int64         `json:"seconds_left,omitempty"`          // about so many; 0 = not known
+	Paused   bool          `json:"paused,omitempty"`                // copying rests
 	Joining  []ring.NodeID `json:"joining,omitempty"`
 	Leaving  []ring.NodeID `json:"leaving,omitempty"`
 	Waiting  []ring.NodeID `json:"waiting,omitempty"` // have not reported the new ring
@@ -428,7 +468,7 @@ type ChangeStatus struct {
 
 // changeStatus returns nil when no change is under way.
 func (c *Cluster) changeStatus() *ChangeStatus {
-	t := c.topo.Load()
+	t, paused := c.topo.Load(), c.paused()
 	c.changing.mu.Lock()
 	defer c.changing.mu.Unlock()
 	if t == nil || !t.ring.Changing() {
@@ -438,7 +478,13 @@ func (c *Cluster) changeStatus() *ChangeStatus {
 		return &ChangeStatus{Stage: "wanted", Problem: c.changing.problem}
 	}
 	a := rebalance.Assess(t.ring, c.changing.reports)
-	s := &ChangeStatus{Stage: a.Stage.String(), Progress: a.Progress, Waiting: a.Waiting, Copying: a.Copying, Problem: c.changing.problem}
+	s := &ChangeStatus{
+		Stage: a.Stage.String(), Progress: a.Progress, Left: a.Left, Paused: paused, Waiting: a.Waiting, Copying: a.Copying,
+		Problem: cmp.Or(c.changing.problem, a.Problem),
+	}
+	if paused {
+		s.Left = 0 // nobody knows
+	}
 	if next := t.record.Next.RF; next != t.record.RF {
 		s.Factor = next
 	}

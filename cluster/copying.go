@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -46,9 +47,17 @@ func (c *Cluster) copyWhenNeeded(t *topology) {
 func (c *Cluster) copyFor(t *topology) {
 	began := time.Now()
 	last := ""
+	c.changing.measure(t, c.opts.Node, c.copied(t).Samples)
 	for c.ctx.Err() == nil && c.topo.Load() == t {
-		done, samples, err := c.copyNext(t)
+		var done bool
+		var samples int
+		err := errPaused
+		if !c.paused() {
+			done, samples, err = c.copyNext(t)
+		}
+		c.changing.noteStuck(err)
 		switch {
+		case errors.Is(err, errPaused):
 		case done:
 			c.info("all ranges of the next ring are copied", "ring", t.ring.Number(), "seconds", time.Since(began).Seconds())
 			c.changing.now()
@@ -100,11 +109,12 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 	until := nextCut(p.Until, time.Now())
 	q := sliceRequest(t, c.opts.Node, p.Until, until)
 	q.copying = true
+	c.changing.beginSlice()
 	samples, err = c.mergeSlice(t, sources, q, c.opts.CopyShare)
 	if err != nil {
 		return false, 0, err
 	}
-	p.Until = until
+	p.Until, p.Samples = until, c.changing.endSlice()
 	if until == math.MaxInt64 {
 		if err := c.takeMetadata(sources); err != nil {
 			return false, 0, err
@@ -194,6 +204,7 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	budget := rebalance.NewThrottle(float64(c.opts.CopyRate))
 	share = min(share*float64(runtime.GOMAXPROCS(0)), 1) // one goroutine does most of it
 	v, began := c.newByVersion(), time.Now()
+	counted := began
 	flush := func() error {
 		n := v.samples
 		batches := v.take()
@@ -209,6 +220,10 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 			err = c.rest(max(budget.Take(now, n*sampleBytes), antientropy.Rest(worked, share)-now.Sub(done)))
 			began = time.Now()
 		}
+		if q.copying {
+			c.changing.copiedSome(n, time.Since(counted))
+			counted = time.Now()
+		}
 		return err
 	}
 	settled := c.floors.pulled()
@@ -221,6 +236,9 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 		if v.samples >= copyBatch {
 			if err := flush(); err != nil {
 				return samples, err
+			}
+			if q.copying && c.paused() {
+				return samples, errPaused
 			}
 		}
 	}

@@ -284,3 +284,13 @@ func sortedKeys(m map[string]bool) []string {
 	slices.Sort(out)
 	return out
 }
+
+// samples returns how many are stored.
+func (l *memLocal) samples() (n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.series {
+		n += int64(s.cols.Len())
+	}
+	return n
+}

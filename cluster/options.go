@@ -80,6 +80,9 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// DataSize returns the bytes on disk, for the status. Default: unknown.
 	DataSize func() int64
+	// Samples returns how many samples are stored, overwritten ones included, for
+	// the progress of changes. Default: unknown.
+	Samples func() int64
 	// BeforeChange is asked before this node begins a change of the ring; its
 	// error is answered, and the change is not begun. Default: always nil.
 	BeforeChange func() error
@@ -126,6 +129,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.DataSize == nil {
 		o.DataSize = func() int64 { return 0 }
+	}
+	if o.Samples == nil {
+		o.Samples = func() int64 { return 0 }
 	}
 	return o, errors.Join(errs...)
 }

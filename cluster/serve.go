@@ -45,7 +45,7 @@ const (
 var opNames = [...]string{
 	opRing: "ring", opSelect: "select", opLabelNames: "label names", opLabelValues: "label values", opExemplars: "exemplars", opMetadata: "metadata",
 	opDelete: "delete", opClock: "clock", opOwe: "owe", opDigests: "digests", opAgree: "agree", opWish: "wish", opReport: "report", opTakeRing: "take ring",
-	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment",
+	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment", opSettle: "settle",
 }
 
 func opName(op transport.Op) string {
@@ -259,7 +259,7 @@ func (c *Cluster) answer(ctx context.Context, from ring.NodeID, op transport.Op,
 	case opWish:
 		return c.serveWish(ctx, payload)
 	case opReport:
-		return c.serveReport(w)
+		return c.serveReport(payload, w)
 	case opSeriesDigests:
 		return c.serveSeriesDigests(ctx, &d, w)
 	case opWindowDigests:

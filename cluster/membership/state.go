@@ -110,6 +110,8 @@ type State struct {
 	Settle *settle.State `json:"settle,omitempty"`
 	// Copied is how far this node has come with its part of a change.
 	Copied *CopyProgress `json:"copied,omitempty"`
+	// Pause is what was said last of pausing a change.
+	Pause *Pause `json:"pause,omitempty"`
 	// Refilled is how far such a merge has come.
 	Refilled *RefillProgress `json:"refilled,omitempty"`
 	// Shed is when this node dropped last what it does not own.
@@ -140,8 +142,17 @@ type CopyProgress struct {
 	Ring  uint64 `json:"ring"`  // the dual ring
 	Until int64  `json:"until"` // ms; everything before it is merged
 	Done  bool   `json:"done"`  // everything is
+	// Samples is how many were merged so far.
+	Samples int64 `json:"samples,omitempty"`
 	// Floor is the highest that those have settled that a new member copies from.
 	Floor model.Version `json:"floor,omitempty"`
+}
+
+// Pause says whether the copying of a change rests.
+type Pause struct {
+	Ring   uint64        `json:"ring"` // the dual ring
+	Paused bool          `json:"paused"`
+	At     model.Version `json:"at"` // the last one that was said counts
 }
 
 // LoadState reads the state; nil without an error when there is no file.

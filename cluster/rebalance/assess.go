@@ -1,8 +1,10 @@
 package rebalance
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
 )
 
@@ -26,6 +28,13 @@ type Report struct {
 	Done   float64 // the part of that, 0 to 1
 	Owes   bool    // it keeps hints for others
 	NoVote bool    // its disk is not the one that the ring records (C2)
+	Left   int64   // seconds until it has copied all, about; 0 = not known
+	// Problem says why its copying does not go on; empty: it does.
+	Problem string
+	// Samples is how many it stores, about.
+	Samples int64
+	// Pause is what it knows of pausing this change; nil: nothing.
+	Pause *membership.Pause
 }
 
 // Assessment is where a change stands.
@@ -35,6 +44,10 @@ type Assessment struct {
 	Copying  []ring.NodeID // members that have to copy and have not finished, ascending
 	Handing  []ring.NodeID // leaving members that still hand over hints, ascending
 	Progress float64       // part of the copying that is done, 0 to 1
+	// Left is how many seconds the copying will take, about; 0 = not known.
+	Left int64
+	// Problem says why the copying of one member does not go on.
+	Problem string
 }
 
 // Assess says where the change of a dual ring stands. A member without a report
@@ -67,13 +80,17 @@ func Assess(dual *ring.Ring, reports map[ring.NodeID]Report) Assessment {
 			copiers[id] = true
 		}
 	}
-	done := 0.0
+	done, worst := 0.0, ring.NodeID(0)
 	for id := range copiers {
 		if r := reports[id]; has(id) && r.Copied {
 			done++
 		} else {
 			done += r.Done
 			a.Copying = append(a.Copying, id)
+			a.Left = max(a.Left, r.Left)
+			if r.Problem != "" && (a.Problem == "" || id < worst) {
+				a.Problem, worst = fmt.Sprintf("node %d: %s", id, r.Problem), id
+			}
 		}
 	}
 	slices.Sort(a.Copying)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -21,6 +22,8 @@ func clusterVerb() verb {
   count cluster leave [--server URL]
   count cluster remove NODE [--server URL]
   count cluster set-replication-factor N [--server URL]
+  count cluster pause [--server URL]
+  count cluster resume [--server URL]
   count cluster abort [--server URL]
   count cluster recover --force [--server URL]
   count cluster repair [--server URL] [--start MS] [--end MS] [--dry-run]
@@ -34,6 +37,8 @@ remove takes a dead node out of the ring; others copy what it held from those
 that have it. status shows how far they are.
 set-replication-factor makes every sample have N copies: owners that lack some
 copy them. REPLICATION_FACTOR itself is only what a cluster is founded with.
+pause makes the copying of the change that is under way rest, at all nodes; resume
+makes it go on.
 abort takes the change of the ring that is under way back.
 recover founds a ring of the nodes that the asked one reaches, when a majority is
 lost for good. Acknowledged writes may be missing then, so it wants --force.
@@ -54,33 +59,24 @@ Examples:
 CLUSTER_SECRET in the environment is sent along; the requests that change
 something need it where the cluster has one.
 `,
-		words: []string{"status", "ring", "owners", "leave", "remove", "abort", "recover", "repair"},
+		words: []string{"status", "ring", "owners", "leave", "remove", "set-replication-factor", "pause", "resume", "abort", "recover", "repair"},
 		run:   runCluster,
 	}
 }
 
 // clusterStatus is what GET /cluster/status answers.
 type clusterStatus struct {
-	NodeID            uint64   `json:"node_id"`
-	Cluster           string   `json:"cluster"`
-	Ring              uint64   `json:"ring"`
-	ReplicationFactor int      `json:"replication_factor"`
-	FoundingFactor    int      `json:"founding_factor"`
-	WriteQuorum       int      `json:"write_quorum"`
-	Majority          bool     `json:"majority"`
-	Refilling         string   `json:"refilling"`
-	Problems          []string `json:"problems"`
-	Change            *struct {
-		Stage    string   `json:"stage"`
-		Progress float64  `json:"progress"`
-		Factor   int      `json:"to_replication_factor"`
-		Joining  []uint64 `json:"joining"`
-		Leaving  []uint64 `json:"leaving"`
-		Waiting  []uint64 `json:"waiting"`
-		Copying  []uint64 `json:"copying"`
-		Problem  string   `json:"problem"`
-	} `json:"change"`
-	Nodes []struct {
+	NodeID            uint64         `json:"node_id"`
+	Cluster           string         `json:"cluster"`
+	Ring              uint64         `json:"ring"`
+	ReplicationFactor int            `json:"replication_factor"`
+	FoundingFactor    int            `json:"founding_factor"`
+	WriteQuorum       int            `json:"write_quorum"`
+	Majority          bool           `json:"majority"`
+	Refilling         string         `json:"refilling"`
+	Problems          []string       `json:"problems"`
+	Change            *clusterChange `json:"change"`
+	Nodes             []struct {
 		ID        uint64 `json:"id"`
 		Address   string `json:"address"`
 		Status    string `json:"status"`
@@ -119,10 +115,10 @@ func runCluster(ctx context.Context, c call) error {
 		return showRing(ctx, c, node, args[1], *raw)
 	case len(args) == 1 && args[0] == "repair":
 		return repairCluster(ctx, c, node, repair, *raw)
-	case len(args) == 1 && (args[0] == "leave" || args[0] == "abort"), len(args) == 2 && (args[0] == "remove" || args[0] == "set-replication-factor"):
+	case len(args) == 1 && slices.Contains([]string{"leave", "abort", "pause", "resume"}, args[0]), len(args) == 2 && (args[0] == "remove" || args[0] == "set-replication-factor"):
 		return changeCluster(ctx, c, node, args)
 	default:
-		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "set-replication-factor N", "abort", "repair" or "recover --force"`)}
+		return &usageError{errors.New(`say what to do: "status", "ring", "owners SERIES", "leave", "remove NODE", "set-replication-factor N", "pause", "resume", "abort", "repair" or "recover --force"`)}
 	}
 	answer, err := node.do(ctx, "GET", "/cluster/status", "", nil)
 	if err != nil {
@@ -148,15 +144,8 @@ func printCluster(c call, s *clusterStatus) error {
 	if s.Refilling != "" {
 		fmt.Fprintf(c.stdout, "this node is refilling: %s\n", s.Refilling)
 	}
-	if ch := s.Change; ch != nil {
-		fmt.Fprintf(c.stdout, "the ring changes: %s, %.0f %% copied, joining %v, leaving %v, waiting for %v, copying %v\n",
-			ch.Stage, 100*ch.Progress, ch.Joining, ch.Leaving, ch.Waiting, ch.Copying)
-		if ch.Factor > 0 {
-			fmt.Fprintf(c.stdout, "the replication factor becomes %d\n", ch.Factor)
-		}
-		if ch.Problem != "" {
-			fmt.Fprintf(c.stdout, "problem of the change: %s\n", ch.Problem)
-		}
+	if s.Change != nil {
+		printChange(c, s.Change)
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(c.stdout, "problem: %s\n", p)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // changeCluster asks a node to change the ring. A node that leaves may take
@@ -40,6 +41,51 @@ func changeCluster(ctx context.Context, c call, node *client, args []string) err
 	}
 	_, err = fmt.Fprintf(c.stdout, "node %d: %s, ring %d\n", done.NodeID, done.Status, done.Ring)
 	return err
+}
+
+// clusterChange is a change of the ring in the status.
+type clusterChange struct {
+	Stage    string   `json:"stage"`
+	Progress float64  `json:"progress"`
+	Left     int64    `json:"seconds_left"`
+	Paused   bool     `json:"paused"`
+	Factor   int      `json:"to_replication_factor"`
+	Joining  []uint64 `json:"joining"`
+	Leaving  []uint64 `json:"leaving"`
+	Waiting  []uint64 `json:"waiting"`
+	Copying  []uint64 `json:"copying"`
+	Problem  string   `json:"problem"`
+}
+
+// stageWanted is what the status calls a change that is not agreed on yet.
+const stageWanted = "wanted"
+
+// printChange says how far a change of the ring is.
+func printChange(c call, ch *clusterChange) {
+	if ch.Stage != stageWanted {
+		left := ""
+		switch {
+		case ch.Paused:
+			left = "; paused"
+		case ch.Left > 0:
+			left = fmt.Sprintf(", about %s left", time.Duration(ch.Left)*time.Second)
+		}
+		fmt.Fprintf(c.stdout, "the ring changes: %s, %.0f %% copied%s\n", ch.Stage, 100*ch.Progress, left)
+		for _, l := range []struct {
+			what  string
+			nodes []uint64
+		}{{"joining", ch.Joining}, {"leaving", ch.Leaving}, {"copying", ch.Copying}, {"not reached yet", ch.Waiting}} {
+			if len(l.nodes) > 0 {
+				fmt.Fprintf(c.stdout, "  %s: %v\n", l.what, l.nodes)
+			}
+		}
+	}
+	if ch.Factor > 0 {
+		fmt.Fprintf(c.stdout, "the replication factor becomes %d\n", ch.Factor)
+	}
+	if ch.Problem != "" {
+		fmt.Fprintf(c.stdout, "problem of the change: %s\n", ch.Problem)
+	}
 }
 
 type repairFlags struct {

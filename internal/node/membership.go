@@ -38,6 +38,10 @@ func (n *Node) connectCluster(p *parts) error {
 		RequestIDs: transport.RequestIDs{Of: telemetry.RequestID, With: telemetry.WithRequestID},
 		LogCalls:   cfg.LogLevel == "debug" || cfg.LogLevel == "trace",
 		DataSize:   func() int64 { return p.db.Stats().FileBytes },
+		Samples: func() int64 {
+			s := p.db.Stats()
+			return s.FileSamples + s.BufferSamples
+		},
 	}
 	if !p.clustered {
 		p.aloneState = vfs.NewMem()

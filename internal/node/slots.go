@@ -17,7 +17,7 @@ type slots struct {
 	clusterStatus, join, gossip, replicate, internal   *server.Slot
 	leave, remove, abort, repair, ring, recover        *server.Slot
 	backup, restore                                    *server.Slot
-	factor                                             *server.Slot
+	factor, pause, resume                              *server.Slot
 }
 
 func newSlots(why func() string) *slots {
@@ -32,7 +32,7 @@ func newSlots(why func() string) *slots {
 		api: slot(), metadata: slot(), federate: slot(), flush: slot(),
 		clusterStatus: slot(), join: slot(), gossip: slot(), replicate: slot(), internal: slot(),
 		leave: slot(), remove: slot(), abort: slot(), repair: slot(), ring: slot(), recover: slot(), backup: slot(), restore: slot(),
-		factor: slot(),
+		factor: slot(), pause: slot(), resume: slot(),
 	}
 	s.all = all
 	return s
@@ -45,8 +45,8 @@ func (s *slots) handlers(n *Node) server.Handlers {
 		Series: server.SeriesHandlers{Range: s.getRange, Aggregated: s.getAggregated, ManyRange: s.postRange, ManyAggregated: s.postAggregated},
 		API:    s.api, Metadata: s.metadata, Federate: s.federate, Flush: s.flush,
 		ClusterLeave: s.leave, ClusterRemove: s.remove, ClusterAbort: s.abort, ClusterRepair: s.repair, ClusterRecover: s.recover, Backup: s.backup, Restore: s.restore,
-		ClusterFactor: s.factor,
-		ClusterRing:   s.ring, ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
+		ClusterFactor: s.factor, ClusterPause: s.pause, ClusterResume: s.resume,
+		ClusterRing: s.ring, ClusterStatus: s.clusterStatus, ClusterJoin: s.join, ClusterGossip: s.gossip, Replicate: s.replicate, Internal: s.internal,
 		Metrics: n.metricsHandler(), Version: n.versionHandler(),
 		Health: server.HealthHandler(n.health), Healthy: server.HealthyHandler(), Ready: server.ReadyHandler(n.whyNotReady),
 	}
@@ -75,6 +75,8 @@ func (s *slots) fillCluster(n *Node, p *parts) {
 	s.leave.Set(n.guarded(p.cluster.LeaveHandler()))
 	s.remove.Set(n.guarded(p.cluster.RemoveHandler()))
 	s.factor.Set(n.guarded(p.cluster.ReplicationFactorHandler()))
+	s.pause.Set(n.guarded(p.cluster.PauseHandler(true)))
+	s.resume.Set(n.guarded(p.cluster.PauseHandler(false)))
 	s.abort.Set(n.guarded(p.cluster.AbortHandler()))
 	s.recover.Set(n.guarded(p.cluster.RecoverHandler()))
 	s.repair.Set(n.readable(p.cluster.RepairHandler()))

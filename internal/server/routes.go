@@ -27,6 +27,8 @@ type Handlers struct {
 	ClusterRemove  http.Handler
 	ClusterFactor  http.Handler // sets the replication factor
 	ClusterAbort   http.Handler
+	ClusterPause   http.Handler // makes the copying of a change rest
+	ClusterResume  http.Handler // makes it go on
 	ClusterRepair  http.Handler
 	ClusterRecover http.Handler
 	Backup         http.Handler // snapshots of this node for backups
@@ -94,6 +96,8 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/cluster/remove", methods: "POST", handler: h.ClusterRemove, class: stream},
 		{path: "/cluster/replication-factor", methods: "POST", handler: h.ClusterFactor, class: stream},
 		{path: "/cluster/abort", methods: "POST", handler: h.ClusterAbort, class: stream},
+		{path: "/cluster/pause", methods: "POST", handler: h.ClusterPause, class: stream},
+		{path: "/cluster/resume", methods: "POST", handler: h.ClusterResume, class: stream},
 		{path: "/cluster/recover", methods: "POST", handler: h.ClusterRecover, class: stream},
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
 		{path: "/cluster/backup", methods: "GET POST DELETE", handler: h.Backup, class: stream},
