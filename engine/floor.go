@@ -41,6 +41,14 @@ func (db *DB) SetFloor(v model.Version, from int64) {
 	db.floor.Store(&floor{version: v, from: from, epoch: db.epochs.Load()})
 }
 
+// Floor returns the version of the floor; 0 where none is set.
+func (db *DB) Floor() model.Version {
+	if f := db.floor.Load(); f != nil {
+		return f.version
+	}
+	return 0
+}
+
 // Purge hides all that is stored below the version and not before from (ms), now
 // or later, on this node alone: what is settled elsewhere and is not there is gone.
 // It is durable when it returns nil.

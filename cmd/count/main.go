@@ -18,6 +18,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // what was asked for did not work
 	exitUsage  = 2 // it was asked for wrongly: flags, settings
+	exitPart   = 3 // it was done, but not wholly
 )
 
 // call is one run of the program.
@@ -58,6 +59,7 @@ func run(ctx context.Context, args []string, c call) int {
 	}
 	err := v.run(ctx, c)
 	var usage *usageError
+	var partial *partialError
 	switch {
 	case err == nil:
 		return exitOK
@@ -66,6 +68,9 @@ func run(ctx context.Context, args []string, c call) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(c.stderr, "count %s: %v\n", name, err)
 		return exitUsage
+	case errors.As(err, &partial):
+		fmt.Fprintf(c.stderr, "count %s: %v\n", name, err)
+		return exitPart
 	}
 	fmt.Fprintf(c.stderr, "count %s: %v\n", name, err)
 	return exitFailed

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/count-db/count/internal/backup"
@@ -17,12 +18,13 @@ func restoreVerb() verb {
 		name:    "restore",
 		summary: "put a backup back into a node or cluster of any size",
 		usage: `Usage:
-  count restore PLACE [--id ID] [--server URL] [--overwrite] [--scratch DIR]
+  count restore PLACE [--id ID] [--server URL] [--overwrite] [--scratch DIR] [--rate N]
   count restore PLACE [--id ID] --into DIR --node N
 
 Writes what a backup holds through a running node or cluster, whatever its size
-and its number of copies: the snapshots of all nodes are merged, every file is
-compared with its checksum. It can be repeated after any failure.
+and its number of copies: every file is fetched and compared with its checksum,
+then the snapshots of all nodes are merged and written. It can be repeated after
+any failure; with --scratch it goes on where it was.
 
 Only what is absent is written: what the cluster has stays as it is, and so does
 what was deleted since, as long as the cluster remembers the delete. With
@@ -30,7 +32,8 @@ what was deleted since, as long as the cluster remembers the delete. With
 though it was deleted.
 
 With --into the files of one node's snapshot are put into an empty directory
-instead, as DATA_DIR of a node that does not run. In a cluster that node refills
+instead, as DATA_DIR of a node that does not run; after a failure the same command
+goes on. In a cluster that node refills
 what it lacks from the others. This is the fast way for a node alone.
 
 The nodes want CLUSTER_SECRET (from the environment, here too), or
@@ -45,7 +48,10 @@ Examples:
   --id ID        which backup; default: the newest
   --overwrite    replace what is there
   --scratch DIR  where the snapshots are put meanwhile: a disk with room for the
-                 backup; default: the system's directory for temporary files
+                 backup. When the restore fails or is killed, the same command goes
+                 on there. Default: the system's directory for temporary files, from
+                 which it goes in any case
+  --rate N       samples a second at most
   --patience D   how long the cluster may be busy or away; default 10m
   --into DIR     put files there instead of writing through a cluster
   --node N       whose files
@@ -58,6 +64,7 @@ func runRestore(ctx context.Context, c call) error {
 	fs, server := newFlags(c, "restore")
 	id, into, scratch := fs.String("id", "", ""), fs.String("into", "", ""), fs.String("scratch", "", "")
 	node, overwrite := fs.Uint64("node", 0, ""), fs.Bool("overwrite", false, "")
+	rate := fs.Int64("rate", 0, "")
 	patience := fs.String("patience", transfer.DefaultPatience.String(), "")
 	args, err := parse(fs, c.args)
 	if err != nil {
@@ -84,12 +91,20 @@ func runRestore(ctx context.Context, c call) error {
 	if *into != "" {
 		return restoreInto(ctx, c, bucket, m, *node, *into)
 	}
-	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: secretOf(c)}
-	if o.Scratch, err = os.MkdirTemp(*scratch, "count-restore-*"); err != nil {
+	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: secretOf(c), Rate: *rate}
+	if *scratch == "" {
+		if o.Scratch, err = os.MkdirTemp("", "count-restore-*"); err != nil {
+			return err
+		}
+		err = restoreThrough(ctx, c, bucket, m, to, o)
+		return errors.Join(err, os.RemoveAll(o.Scratch))
+	}
+	o.Scratch = filepath.Join(*scratch, "count-restore-"+m.ID)
+	if err = restoreThrough(ctx, c, bucket, m, to, o); err != nil {
+		fmt.Fprintf(c.stderr, "note: %s keeps what was fetched: the same command goes on from there\n", o.Scratch)
 		return err
 	}
-	err = restoreThrough(ctx, c, bucket, m, to, o)
-	return errors.Join(err, os.RemoveAll(o.Scratch))
+	return os.RemoveAll(o.Scratch)
 }
 
 // restoreThrough writes a backup through a running cluster.
@@ -103,7 +118,7 @@ func restoreThrough(ctx context.Context, c call, bucket backup.Bucket, m *backup
 		}
 		return bytesDone(p, began)
 	})
-	to.Notice = line.note
+	to.Notice, p.Notice = line.note, line.note
 	err := backup.Restore(ctx, bucket, m, to, o, p)
 	line.end()
 	if err != nil {
@@ -126,7 +141,8 @@ func restoreInto(ctx context.Context, c call, bucket backup.Bucket, m *backup.Ma
 	}
 	began := time.Now()
 	line := newBar(c.stderr, func() (float64, string) { return bytesDone(p, began) })
-	err := backup.Fetch(ctx, bucket, n, vfs.OS(), dir, p)
+	p.Notice = line.note
+	err := backup.Fetch(ctx, bucket, m.ID, n, vfs.OS(), dir, p)
 	line.end()
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -138,9 +139,20 @@ func (n *node) start(t *testing.T) *Remote {
 	return &Remote{URL: s.URL, Client: s.Client()}
 }
 
-func take(t *testing.T, b Bucket, now time.Time, remotes ...*Remote) *Taken {
+// of is a cluster of these nodes.
+func of(remotes ...*Remote) Cluster {
+	return func(context.Context) (Manifest, []*Remote, error) {
+		return Manifest{Cluster: "c", Copies: 3, Quorum: 2}, remotes, nil
+	}
+}
+
+func take(t *testing.T, b Bucket, remotes ...*Remote) *Taken {
 	t.Helper()
-	out, err := Take(context.Background(), b, remotes, Manifest{Cluster: "c", Copies: 3, Quorum: 2}, now, &Progress{})
+	// Backups of one millisecond have no order.
+	for began := time.Now().UnixMilli(); time.Now().UnixMilli() == began; {
+		runtime.Gosched()
+	}
+	out, err := Take(context.Background(), b, of(remotes...), TakeOptions{}, &Progress{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,20 +166,19 @@ func TestTakeVerifyPrune(t *testing.T) {
 			one := &node{id: 1, files: map[string]string{"files/1.wide": "one", "files/2.wide": "two", "MANIFEST": "m"}}
 			two := &node{id: 2, files: map[string]string{"files/1.wide": "other"}}
 			r1, r2 := one.start(t), two.start(t)
-			now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
-			first := take(t, b, now, r1, r2)
+			first := take(t, b, r1, r2)
 			if first.Uploaded != 4 || first.Reused != 0 || first.Manifest.Bytes() != 12 {
 				t.Errorf("%+v", first)
 			}
 			delete(one.files, "files/2.wide")
 			one.files["files/3.wide"], one.files["MANIFEST"] = "three", "n"
-			second := take(t, b, now.Add(time.Millisecond), r1, r2)
+			second := take(t, b, r1, r2)
 			if second.Uploaded != 2 || second.Reused != 2 || second.ReusedBytes != 8 {
 				t.Errorf("%+v", second)
 			}
 			// Another file of the same name and length is told by its fingerprint.
 			two.files["files/1.wide"] = "OTHER"
-			third := take(t, b, now.Add(2*time.Hour), r1, r2)
+			third := take(t, b, r1, r2)
 			if third.Uploaded != 2 || third.Reused != 2 {
 				t.Errorf("%+v", third)
 			}
@@ -181,8 +192,8 @@ func TestTakeVerifyPrune(t *testing.T) {
 			if faults, err := Verify(ctx, b, all, &Progress{}); err != nil || len(faults) > 0 {
 				t.Errorf("%v %v", faults, err)
 			}
-			fetchAll(t, b, second.Manifest.Node(1), map[string]string{"files/1.wide": "one", "files/3.wide": "three", "MANIFEST": "n"})
-			out, err := Prune(ctx, b, 1, now.Add(3*time.Hour))
+			fetchAll(t, b, second.Manifest, map[string]string{"files/1.wide": "one", "files/3.wide": "three", "MANIFEST": "n"})
+			out, err := Prune(ctx, b, 1, &Progress{})
 			// MANIFEST of node 1 twice, files/2.wide of node 1, files/1.wide of node 2.
 			if err != nil || len(out.Backups) != 2 || out.Kept != 1 || out.Objects != 4 {
 				t.Errorf("%+v %v", out, err)
@@ -198,10 +209,11 @@ func TestTakeVerifyPrune(t *testing.T) {
 	}
 }
 
-func fetchAll(t *testing.T, b Bucket, n *Node, want map[string]string) {
+func fetchAll(t *testing.T, b Bucket, m *Manifest, want map[string]string) {
 	t.Helper()
+	n := m.Node(1)
 	mem := vfs.NewMem()
-	if err := Fetch(context.Background(), b, n, mem, "/node", &Progress{}); err != nil {
+	if err := Fetch(context.Background(), b, m.ID, n, mem, "/node", &Progress{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range want {
@@ -209,7 +221,7 @@ func fetchAll(t *testing.T, b Bucket, n *Node, want map[string]string) {
 			t.Errorf("%s: %q %v", name, data, err)
 		}
 	}
-	if err := Fetch(context.Background(), b, n, mem, "/node", &Progress{}); err == nil {
+	if err := Fetch(context.Background(), b, m.ID, n, mem, "/node", &Progress{}); err == nil {
 		t.Error("a directory that is not empty is taken")
 	}
 }
@@ -226,7 +238,7 @@ func damage(t *testing.T, b Bucket, all []*Manifest) {
 	if err != nil || len(faults) != 1 || !strings.HasPrefix(faults[0], object) {
 		t.Errorf("%v %v", faults, err)
 	}
-	if err := Fetch(ctx, b, &all[0].Nodes[0], vfs.NewMem(), "/x", &Progress{}); !errors.Is(err, errDamaged) {
+	if err := Fetch(ctx, b, all[0].ID, &all[0].Nodes[0], vfs.NewMem(), "/x", &Progress{}); !errors.Is(err, errDamaged) {
 		t.Errorf("%v", err)
 	}
 	if err := b.Delete(ctx, object); err != nil {
@@ -249,8 +261,7 @@ func TestFailedTake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := &node{id: 1, files: map[string]string{"files/1.wide": "one", "files/2.wide": "two"}, cut: "files/2.wide"}
 			r := n.start(t)
-			now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
-			if _, err := Take(ctx, b, []*Remote{r}, Manifest{}, now, &Progress{}); err == nil {
+			if _, err := Take(ctx, b, of(r), TakeOptions{Patience: time.Millisecond}, &Progress{}); err == nil {
 				t.Fatal("a file that breaks off is taken")
 			}
 			if all, err := List(ctx, b); err != nil || len(all) > 0 || n.held != 0 {
@@ -259,54 +270,16 @@ func TestFailedTake(t *testing.T) {
 			if _, err := Find(ctx, b, ""); !errors.Is(err, ErrNoBackup) {
 				t.Errorf("%v", err)
 			}
-			if _, err := Take(ctx, b, []*Remote{r, r}, Manifest{}, now, &Progress{}); err == nil || !strings.Contains(err.Error(), "both node 1") {
+			if _, err := Take(ctx, b, of(r, r), TakeOptions{}, &Progress{}); err == nil || !strings.Contains(err.Error(), "both node 1") {
 				t.Errorf("a node is taken twice: %v", err)
 			}
 			n.cut = ""
-			take(t, b, now.Add(time.Minute), r)
-			if out, err := Prune(ctx, b, 5, now.Add(time.Hour)); err != nil || len(out.Backups) > 0 {
+			take(t, b, r)
+			if out, err := Prune(ctx, b, 5, &Progress{}); err != nil || len(out.Backups) > 0 {
 				t.Errorf("%+v %v", out, err)
 			}
 			if all, err := List(ctx, b); err != nil || len(all) != 1 {
 				t.Errorf("%v %v", all, err)
-			}
-		})
-	}
-}
-
-func TestLocks(t *testing.T) {
-	ctx := context.Background()
-	for name, b := range buckets(t) {
-		t.Run(name, func(t *testing.T) {
-			now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
-			unlock, err := lock(ctx, b, takingWork, "20260102T000000Z-00000001", now, pruningWork)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Prune(ctx, b, 1, now.Add(time.Minute)); !errors.Is(err, ErrBusy) {
-				t.Errorf("a prune beside a backup: %v", err)
-			}
-			other, err := lock(ctx, b, takingWork, "20260102T000000Z-00000002", now, pruningWork)
-			if err != nil {
-				t.Fatalf("two backups at once: %v", err)
-			}
-			if err := other(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Prune(ctx, b, 1, now.Add(lockAge)); err != nil {
-				t.Errorf("a dead backup stops a prune: %v", err)
-			}
-			if err := unlock(); err != nil {
-				t.Fatal(err)
-			}
-			if unlock, err = lock(ctx, b, pruningWork, "20260102T000000Z-00000003", now, takingWork, pruningWork); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Take(ctx, b, nil, Manifest{}, now, &Progress{}); !errors.Is(err, ErrBusy) {
-				t.Errorf("a backup beside a prune: %v", err)
-			}
-			if err := unlock(); err != nil {
-				t.Fatal(err)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -26,6 +27,9 @@ type Bucket interface {
 	List(ctx context.Context, dir string) ([]string, error)
 	// Delete removes an object.
 	Delete(ctx context.Context, name string) error
+	// Sweep removes what uploads below a directory left that were broken off, and
+	// returns how many there were. No upload may be under way there.
+	Sweep(ctx context.Context, dir string) (removed int, err error)
 	// String names the bucket for people.
 	String() string
 }
@@ -67,11 +71,12 @@ func (b *dirBucket) path(name string) string { return filepath.Join(b.root, file
 // Upload implements Bucket.
 func (b *dirBucket) Upload(ctx context.Context, name string, r io.Reader, size int64) error {
 	to := b.path(name)
-	if err := b.fs.MkdirAll(filepath.Dir(to)); err != nil {
-		return fmt.Errorf("make the directory of %s: %w", to, err)
-	}
 	temp := to + vfs.TempSuffix
-	if err := b.write(ctx, temp, r, size); err != nil {
+	f, err := b.create(temp)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", to, err)
+	}
+	if err := writeAll(ctx, f, r, size); err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", to, err), b.remove(temp))
 	}
 	if err := b.fs.Rename(temp, to); err != nil {
@@ -83,11 +88,26 @@ func (b *dirBucket) Upload(ctx context.Context, name string, r io.Reader, size i
 	return nil
 }
 
-func (b *dirBucket) write(ctx context.Context, temp string, r io.Reader, size int64) (err error) {
-	f, err := b.fs.Create(temp)
-	if err != nil {
-		return err
+// createTries is how often a directory may vanish before a file is in it.
+const createTries = 10
+
+// create creates a file and its directory, which the removal of another file may
+// take away in between.
+func (b *dirBucket) create(name string) (f vfs.File, err error) {
+	for range createTries {
+		if err := b.fs.MkdirAll(filepath.Dir(name)); err != nil {
+			return nil, fmt.Errorf("make its directory: %w", err)
+		}
+		if f, err = b.fs.Create(name); !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
 	}
+	return nil, err
+}
+
+// writeAll writes a file of known length and closes it; it is durable when that
+// returns nil.
+func writeAll(ctx context.Context, f vfs.File, r io.Reader, size int64) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	n, err := io.Copy(f, &cancelable{ctx, r})
 	if err != nil {
@@ -166,6 +186,37 @@ func (b *dirBucket) Delete(_ context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+// Sweep implements Bucket: it removes temporary files.
+func (b *dirBucket) Sweep(ctx context.Context, dir string) (removed int, err error) {
+	full := b.path(dir)
+	names, err := b.fs.List(full)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("list %s: %w", full, err)
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return removed, context.Cause(ctx)
+		}
+		switch {
+		case b.isDir(filepath.Join(full, name)):
+			n, err := b.Sweep(ctx, path.Join(dir, name))
+			removed += n
+			if err != nil {
+				return removed, err
+			}
+		case strings.HasSuffix(name, vfs.TempSuffix):
+			if err := b.Delete(ctx, path.Join(dir, name)); err != nil {
+				return removed, err
+			}
+			removed++
+		}
+	}
+	return removed, nil
 }
 
 // String implements Bucket.

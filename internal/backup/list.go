@@ -110,7 +110,8 @@ func Verify(ctx context.Context, b Bucket, all []*Manifest, p *Progress) (faults
 	g.SetLimit(uploadsAtOnce)
 	for _, f := range objects {
 		g.Go(func() error {
-			if err := readObject(ctx, b, &f, io.Discard, p); err != nil {
+			err := patiently(ctx, p, DefaultPatience, "read "+f.Object, func() error { return readObject(ctx, b, &f, io.Discard, p) })
+			if err != nil {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
@@ -139,12 +140,16 @@ func readObject(ctx context.Context, b Bucket, f *File, to io.Writer, p *Progres
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(to, sum, countingWriter{&p.Bytes}), &cancelable{ctx, r})
-	if err != nil {
+	c := counting{progress: p}
+	n, err := io.Copy(io.MultiWriter(to, sum, &c), &cancelable{ctx, r})
+	switch {
+	case err != nil:
+		c.takeBack()
 		return err
-	}
-	if n != f.Bytes || [sha256.Size]byte(sum.Sum(nil)) != f.Sum {
-		return fmt.Errorf("%w: %d bytes of which %d are expected, and another checksum perhaps", errDamaged, n, f.Bytes)
+	case n != f.Bytes:
+		return fmt.Errorf("%w: it has %d bytes, not %d", errDamaged, n, f.Bytes)
+	case [sha256.Size]byte(sum.Sum(nil)) != f.Sum:
+		return fmt.Errorf("%w: its checksum is another", errDamaged)
 	}
 	return nil
 }

@@ -25,7 +25,13 @@ type Manifest struct {
 	Nodes   []Node
 	// Missing are the members of the ring that are not in the backup.
 	Missing []uint64
+	// Incomplete are nodes that were in the middle of merging back what they had
+	// lost: what is in the backup of them proves nothing.
+	Incomplete []uint64
 }
+
+// Lacking returns how many members' copies the backup lacks in part at least.
+func (m *Manifest) Lacking() int { return len(m.Missing) + len(m.Incomplete) }
 
 // Node is the snapshot of one node.
 type Node struct {
@@ -100,6 +106,8 @@ const (
 	tagBackup  = 2
 	tagNode    = 4
 	tagMissing = 6
+	// tagIncomplete is there when there are some.
+	tagIncomplete = 7
 )
 
 // encodeManifest returns the content of the manifest's object.
@@ -114,13 +122,27 @@ func encodeManifest(m *Manifest) []byte {
 	for i := range m.Nodes {
 		add(tagNode, appendNode(nil, &m.Nodes[i]))
 	}
-	b = wire.AppendUvarint(nil, uint64(len(m.Missing)))
-	for _, id := range m.Missing {
-		b = wire.AppendUvarint(b, id)
+	add(tagMissing, appendIDs(nil, m.Missing))
+	if len(m.Incomplete) > 0 {
+		add(tagIncomplete, appendIDs(nil, m.Incomplete))
 	}
-	add(tagMissing, b)
 	out := append([]byte(magic), format)
 	return wire.AppendFrame(out, p, wire.Checksum(out))
+}
+
+func appendIDs(b []byte, ids []uint64) []byte {
+	b = wire.AppendUvarint(b, uint64(len(ids)))
+	for _, id := range ids {
+		b = wire.AppendUvarint(b, id)
+	}
+	return b
+}
+
+func decodeIDs(d *wire.Decoder) (ids []uint64) {
+	for range d.Count(1) {
+		ids = append(ids, d.Uvarint())
+	}
+	return ids
 }
 
 func appendNode(b []byte, n *Node) []byte {
@@ -161,9 +183,9 @@ func (m *Manifest) decodeSection(tag uint64, d *wire.Decoder) error {
 	case tagNode:
 		m.Nodes = append(m.Nodes, decodeNode(d))
 	case tagMissing:
-		for range d.Count(1) {
-			m.Missing = append(m.Missing, d.Uvarint())
-		}
+		m.Missing = decodeIDs(d)
+	case tagIncomplete:
+		m.Incomplete = decodeIDs(d)
 	default:
 		if tag%2 == 0 {
 			return fmt.Errorf("manifest section %d is not supported: written by a newer build", tag)

@@ -50,6 +50,15 @@ func (m *merging) close() {
 	}
 }
 
+// skip leaves out the series up to one, itself included.
+func (m *merging) skip(last labels.Labels) {
+	for _, s := range m.sources {
+		for s.at < s.sel.Len() && labels.Compare(s.sel.Labels(s.at), last) <= 0 {
+			s.at++
+		}
+	}
+}
+
 // next returns the next series that has samples; ok is false at the end. The
 // columns are valid until the next call.
 func (m *merging) next() (ls labels.Labels, cols *model.Columns, ok bool, err error) {

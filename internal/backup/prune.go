@@ -15,24 +15,27 @@ type Pruned struct {
 	Backups []string
 	Objects int
 	Kept    int // backups
+	// BrokenOff are uploads that never ended.
+	BrokenOff int
 }
 
 // Prune removes all but the newest keep backups, what is left of those that were
 // never finished, and every object that no backup needs any more. No backup may
 // be under way.
-func Prune(ctx context.Context, b Bucket, keep int, now time.Time) (out *Pruned, err error) {
+func Prune(ctx context.Context, b Bucket, keep int, p *Progress) (out *Pruned, err error) {
 	if keep < 1 {
 		return nil, errors.New("at least one backup is kept")
 	}
-	id, err := newID(now)
+	id, err := newID(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lock(ctx, b, pruningWork, id, now, takingWork, pruningWork)
+	caller := ctx
+	ctx, held, err := lock(ctx, b, p, pruningWork, id, takingWork, pruningWork)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() { err = errors.Join(err, held.unlock(caller)) }()
 	all, err := List(ctx, b)
 	if err != nil {
 		return nil, err
@@ -60,6 +63,11 @@ func Prune(ctx context.Context, b Bucket, keep int, now time.Time) (out *Pruned,
 	for _, dir := range []string{backupsDir, dataDir} {
 		n, err := removeOthers(ctx, b, dir, needed)
 		out.Objects += n
+		if err != nil {
+			return out, err
+		}
+		n, err = b.Sweep(ctx, dir)
+		out.BrokenOff += n
 		if err != nil {
 			return out, err
 		}

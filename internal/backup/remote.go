@@ -12,8 +12,8 @@ import (
 )
 
 // RoutePath is where a node offers its snapshots: POST takes one and answers with
-// a Snapshot, GET ?snapshot=ID&file=NAME sends a file of it, DELETE ?snapshot=ID
-// lets go of it.
+// a Snapshot, GET ?snapshot=ID&file=NAME sends a file of it, GET ?snapshot=ID
+// keeps it for longer, DELETE ?snapshot=ID lets go of it.
 const RoutePath = "/cluster/backup"
 
 // Snapshot is what a node offers.
@@ -25,6 +25,20 @@ type Snapshot struct {
 	Taken     int64          `json:"taken"`          // ms
 	Version   uint64         `json:"version,string"` // above all in it
 	Files     []SnapshotFile `json:"files"`
+	// Before and After are what was in force when it was begun and when it was done.
+	Before Standing `json:"before"`
+	After  Standing `json:"after"`
+	// Refilling says why the node's own data is not complete; empty: it is.
+	Refilling string `json:"refilling,omitempty"`
+}
+
+// Standing is what a node's part in the cluster depends on. Snapshots of several
+// nodes belong together only where all had the same: a ring that has changed
+// meanwhile moves data from one to the other, and a floor that has risen makes
+// some forget what others still show.
+type Standing struct {
+	Ring  uint64 `json:"ring"` // number; 0: unknown
+	Floor uint64 `json:"floor,string"`
 }
 
 // SnapshotFile is a file of a snapshot.
@@ -42,6 +56,7 @@ const (
 // Remote is a node to take a snapshot of.
 type Remote struct {
 	URL    string // without a slash at the end
+	Node   uint64 // its id, as the ring has it; 0: not known
 	Secret string // of the cluster; empty: none
 	Client *http.Client
 }
@@ -66,7 +81,7 @@ func (r *Remote) do(ctx context.Context, method string, params url.Values) (*htt
 		return resp, nil
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerText))
-	return nil, errors.Join(fmt.Errorf("%s answered %s: %s", r.URL, resp.Status, strings.TrimSpace(string(text))), err, resp.Body.Close())
+	return nil, errors.Join(&statusError{r.URL, resp.Status, resp.StatusCode, strings.TrimSpace(string(text))}, err, resp.Body.Close())
 }
 
 // Begin has the node take a snapshot; End lets go of it.
@@ -95,6 +110,15 @@ func (r *Remote) Open(ctx context.Context, s *Snapshot, file string) (io.ReadClo
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	return resp.Body, nil
+}
+
+// Touch keeps a snapshot for longer.
+func (r *Remote) Touch(ctx context.Context, s *Snapshot) error {
+	resp, err := r.do(ctx, http.MethodGet, url.Values{"snapshot": {s.ID}})
+	if err != nil {
+		return fmt.Errorf("keep a snapshot: %w", err)
+	}
+	return resp.Body.Close()
 }
 
 // End lets go of a snapshot.

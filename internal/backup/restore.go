@@ -1,14 +1,10 @@
 package backup
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net/http"
 	"path/filepath"
 	"slices"
 
@@ -16,51 +12,61 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/count-db/count/engine"
+	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/transfer"
 	"github.com/count-db/count/internal/vfs"
 )
 
 const (
-	restoreSamples = 200_000  // of one request
-	restoreBytes   = 12 << 20 // of one request
-	restoreSenders = 2        // requests at once
+	restoreSamples  = 200_000  // of one request
+	restoreBytes    = 12 << 20 // of one request
+	restoreHists    = 500      // histograms of a series at once: they may be large
+	restoreMetadata = 10_000   // families at once
+	restoreSenders  = 2        // requests at once
 )
 
 // RestoreOptions say how to restore.
 type RestoreOptions struct {
-	// Scratch is a directory on a disk with room for the snapshots; what is put
-	// there is removed by the caller.
+	// Scratch is a directory on a disk with room for the snapshots. What is there
+	// of an earlier run of the same restore is used; the caller removes it.
 	Scratch string
 	FS      vfs.FS
 	// Overwrite replaces what the cluster has, and brings back what was deleted
 	// since; else only what is absent is written.
 	Overwrite bool
 	Secret    string // of the cluster; empty: none
+	Rate      int64  // bounds the samples in a second; 0 = it does not
 }
 
 // Restore writes what a backup holds through a running cluster: the snapshots of
-// all its nodes, merged. It may be repeated after any error. What the bucket
-// holds is compared with its checksums on the way.
+// all its nodes, merged. It may be repeated after any error, and goes on where it
+// was. What the bucket holds is compared with its checksums before anything is
+// written.
 func Restore(ctx context.Context, b Bucket, m *Manifest, to *transfer.Node, o RestoreOptions, p *Progress) (err error) {
-	p.Total.Add(m.Bytes())
-	g, fetchCtx := errgroup.WithContext(ctx)
-	dirs := make([]string, len(m.Nodes))
-	for i := range m.Nodes {
-		dirs[i] = filepath.Join(o.Scratch, fmt.Sprintf("node-%d", m.Nodes[i].ID))
-		g.Go(func() error { return Fetch(fetchCtx, b, &m.Nodes[i], o.FS, dirs[i], p) })
+	if err := o.FS.MkdirAll(o.Scratch); err != nil {
+		return fmt.Errorf("make %s: %w", o.Scratch, err)
 	}
-	if err := g.Wait(); err != nil {
+	unlock, err := o.FS.Lock(filepath.Join(o.Scratch, "lock"))
+	if err != nil {
+		return fmt.Errorf("use %s: %w", o.Scratch, err)
+	}
+	defer func() { err = errors.Join(err, unlock.Close()) }()
+	p.Total.Add(m.Bytes())
+	r := &restoring{to: to, opts: o, progress: p, pace: NewPace(o.Rate)}
+	if r.tracker, err = r.resume(ctx, m); err != nil {
 		return err
 	}
-	r := &restoring{to: to, opts: o, progress: p}
+	for i := range m.Nodes {
+		f := &fetching{bucket: b, fs: o.FS, dir: fetchedDir(o.Scratch, m.Nodes[i].ID), progress: p, patience: DefaultPatience}
+		if err := f.node(ctx, m.ID, &m.Nodes[i]); err != nil {
+			return err
+		}
+	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	for i := range m.Nodes {
-		n := &m.Nodes[i]
-		db, err := engine.Open(o.FS, dirs[i], engine.Options{Versions: n.Versioned, NoBackground: true, Sync: engine.SyncNever})
-		if err != nil {
-			return fmt.Errorf("open the snapshot of node %d: %w", n.ID, err)
+		if err := r.openSnapshot(&m.Nodes[i]); err != nil {
+			return fmt.Errorf("open the snapshot of node %d: %w", m.Nodes[i].ID, err)
 		}
-		r.nodes = append(r.nodes, opened{db, n})
 	}
 	return r.run(ctx)
 }
@@ -76,9 +82,14 @@ type restoring struct {
 	to       *transfer.Node
 	opts     RestoreOptions
 	progress *Progress
+	pace     *Pace
 	nodes    []opened
+	tracker  *tracker
+	from     *cursor // what is at or before it is written; nil: nothing is
 
 	encoder *Encoder
+	at      *cursor      // the last series that is in the encoder whole; nil: none is
+	count   int          // of bodies
 	bodies  chan content // capacity 0: reading waits for sending
 }
 
@@ -86,10 +97,31 @@ type restoring struct {
 type content struct {
 	body    []byte
 	samples int
+	number  int
+	at      *cursor
+}
+
+// resume finds out how far an earlier run was.
+func (r *restoring) resume(ctx context.Context, m *Manifest) (*tracker, error) {
+	target, err := r.target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := journal{Backup: m.ID, Target: target, Overwrite: r.opts.Overwrite}
+	t := &tracker{fs: r.opts.FS, scratch: r.opts.Scratch, keeps: target != "", state: want, ahead: map[int]*cursor{}}
+	if target != "" {
+		if t.state, err = readJournal(t.fs, t.scratch, want); err != nil {
+			return nil, err
+		}
+	}
+	r.from = t.state.Done
+	r.progress.Samples.Store(t.state.Written)
+	r.progress.Kept.Store(t.state.Kept)
+	return t, t.save()
 }
 
 func (r *restoring) close() error {
-	var errs []error
+	errs := []error{r.tracker.save()}
 	for _, n := range r.nodes {
 		errs = append(errs, n.db.Close())
 	}
@@ -121,8 +153,10 @@ func (r *restoring) read(ctx context.Context) error {
 	windows := r.windows()
 	r.progress.AllWindow.Store(int64(len(windows)))
 	for _, w := range windows {
-		if err := r.window(ctx, w); err != nil {
-			return err
+		if r.from == nil || w >= r.from.Window {
+			if err := r.window(ctx, w); err != nil {
+				return err
+			}
 		}
 		r.progress.Windows.Add(1)
 	}
@@ -171,18 +205,44 @@ func (r *restoring) window(ctx context.Context, w int64) (err error) {
 		return err
 	}
 	defer m.close()
+	if r.from != nil && w == r.from.Window {
+		m.skip(r.from.Series)
+	}
 	for {
 		ls, cols, ok, err := m.next()
 		if err != nil || !ok {
 			return err
 		}
-		r.encoder.Series(ls, cols)
-		if r.encoder.Samples >= restoreSamples || len(r.encoder.Body()) >= restoreBytes {
-			if err := r.flush(ctx); err != nil {
-				return err
+		for part := range slices.Values(split(cols)) {
+			r.encoder.Series(ls, &part)
+			if r.encoder.Samples >= restoreSamples || len(r.encoder.Body()) >= restoreBytes {
+				if err := r.flush(ctx); err != nil {
+					return err
+				}
 			}
 		}
+		r.at = &cursor{w, ls.Copy()}
 	}
+}
+
+// split cuts the samples of a series into parts of which each fits into a body.
+func split(cols *model.Columns) []model.Columns {
+	if len(cols.T) <= restoreSamples && len(cols.Hist) <= restoreHists {
+		return []model.Columns{*cols}
+	}
+	var out []model.Columns
+	for i := 0; i < len(cols.T); i += restoreSamples {
+		j := min(i+restoreSamples, len(cols.T))
+		part := model.Columns{T: cols.T[i:j], V: cols.V[i:j], Ver: cols.Ver[i:j]}
+		if len(cols.ST) > 0 {
+			part.ST = cols.ST[i:j]
+		}
+		out = append(out, part)
+	}
+	for hists := range slices.Chunk(cols.Hist, restoreHists) {
+		out = append(out, model.Columns{Hist: hists})
+	}
+	return out
 }
 
 // flush hands what is encoded over to a sender.
@@ -190,8 +250,9 @@ func (r *restoring) flush(ctx context.Context) error {
 	if r.encoder.Empty() {
 		return nil
 	}
-	c := content{slices.Clone(r.encoder.Body()), r.encoder.Samples}
+	c := content{slices.Clone(r.encoder.Body()), r.encoder.Samples, r.count, r.at}
 	r.encoder.Reset()
+	r.count++
 	select {
 	case r.bodies <- c:
 		return nil
@@ -200,11 +261,14 @@ func (r *restoring) flush(ctx context.Context) error {
 	}
 }
 
-// extras sends metadata and exemplars.
+// extras sends metadata and exemplars: few, so they are sent by every run.
 func (r *restoring) extras(ctx context.Context) error {
 	for _, n := range r.nodes {
-		if all := n.db.Metadata("", 0); len(all) > 0 {
-			r.encoder.Metadata(all)
+		for part := range slices.Chunk(n.db.Metadata("", 0), restoreMetadata) {
+			r.encoder.Metadata(part)
+			if err := r.flushFull(ctx); err != nil {
+				return err
+			}
 		}
 		any := labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")
 		found, err := n.db.Exemplars(ctx, math.MinInt64, math.MaxInt64, []*labels.Matcher{any})
@@ -213,42 +277,17 @@ func (r *restoring) extras(ctx context.Context) error {
 		}
 		for _, x := range found {
 			r.encoder.Exemplars(x.Labels, x.Exemplars)
-			if len(r.encoder.Body()) >= restoreBytes {
-				if err := r.flush(ctx); err != nil {
-					return err
-				}
+			if err := r.flushFull(ctx); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// post sends a body until the cluster took it.
-func (r *restoring) post(ctx context.Context, c content) error {
-	at := r.to.URL + RestorePath
-	if r.opts.Overwrite {
-		at += "?overwrite=true"
+func (r *restoring) flushFull(ctx context.Context) error {
+	if len(r.encoder.Body()) < restoreBytes {
+		return nil
 	}
-	resp, err := r.to.Do(ctx, func() (*http.Request, error) {
-		req, err := http.NewRequest(http.MethodPost, at, bytes.NewReader(c.body))
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Content-Type", "application/octet-stream")
-		if r.opts.Secret != "" {
-			req.Header.Set("Authorization", "Bearer "+r.opts.Secret)
-		}
-		return req, nil
-	})
-	if err != nil {
-		return fmt.Errorf("write %d samples: %w", c.samples, err)
-	}
-	var out Outcome
-	err = json.NewDecoder(io.LimitReader(resp.Body, answerText)).Decode(&out)
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return fmt.Errorf("read the answer to %d samples: %w", c.samples, err)
-	}
-	r.progress.Samples.Add(int64(out.Written))
-	r.progress.Kept.Add(int64(out.Kept))
-	return nil
+	return r.flush(ctx)
 }

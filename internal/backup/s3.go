@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -67,19 +68,51 @@ func newS3Bucket(u *url.URL, environ []string) (*s3Bucket, error) {
 
 const (
 	// partSize is the length of the parts that larger objects are sent in, in
-	// bytes: one is held in memory for each upload. 10,000 of them make 160 GiB.
-	partSize = 16 << 20
+	// bytes: one is held in memory for each upload. Objects of more than mostParts
+	// of them have larger parts: S3 takes 10,000.
+	partSize  = 16 << 20
+	mostParts = 9_000
 	// credentialsWait is how long the machine's role may take to answer.
 	credentialsWait = 5 * time.Second
 )
 
-// Upload implements Bucket.
+// Upload implements Bucket. Every request has its body in memory, so that it can
+// be sent again where the server asks for patience.
 func (b *s3Bucket) Upload(ctx context.Context, name string, r io.Reader, size int64) error {
 	o := minio.PutObjectOptions{PartSize: partSize, ContentType: "application/octet-stream"}
+	if size <= partSize {
+		body, err := io.ReadAll(io.LimitReader(r, size+1))
+		if err == nil && int64(len(body)) != size {
+			err = fmt.Errorf("%d bytes came, not %d: %w", len(body), size, io.ErrUnexpectedEOF)
+		}
+		if err != nil {
+			return fmt.Errorf("read what becomes %s: %w", name, err)
+		}
+		r = bytes.NewReader(body)
+	} else if size > mostParts*partSize {
+		o.PartSize = uint64(size/mostParts + 1)
+	}
 	if _, err := b.client.PutObject(ctx, b.bucket, path.Join(b.prefix, name), r, size, o); err != nil {
-		return fmt.Errorf("upload %s: %w", name, err)
+		return fmt.Errorf("upload %s: %w", name, b.explain(err))
 	}
 	return nil
+}
+
+// explain says what an operator can do about an answer of S3, where that is not
+// plain.
+func (b *s3Bucket) explain(err error) error {
+	hint := ""
+	switch minio.ToErrorResponse(err).Code {
+	case minio.NoSuchBucket:
+		hint = fmt.Sprintf("create the bucket %s first", b.bucket)
+	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch":
+		hint = "are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right, and may they read, write, list and delete here?"
+	case "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "IllegalLocationConstraintException":
+		hint = fmt.Sprintf("is AWS_REGION the region of the bucket %s?", b.bucket)
+	default:
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, hint)
 }
 
 // Get implements Bucket.
@@ -90,10 +123,10 @@ func (b *s3Bucket) Get(ctx context.Context, name string) (io.ReadCloser, error) 
 	}
 	// Nothing was asked yet: whether it is there shows now.
 	if _, err := o.Stat(); err != nil {
-		if code := minio.ToErrorResponse(err).Code; code == minio.NoSuchKey || code == minio.NoSuchBucket {
+		if code := minio.ToErrorResponse(err).Code; code == minio.NoSuchKey {
 			err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 		}
-		return nil, errors.Join(fmt.Errorf("read object %s: %w", name, err), o.Close())
+		return nil, errors.Join(fmt.Errorf("read object %s: %w", name, b.explain(err)), o.Close())
 	}
 	return o, nil
 }
@@ -106,7 +139,7 @@ func (b *s3Bucket) List(ctx context.Context, dir string) ([]string, error) {
 	defer cancel() // or the rest would be listed all the same
 	for o := range b.client.ListObjects(ctx, b.bucket, minio.ListObjectsOptions{Prefix: full}) {
 		if o.Err != nil {
-			return nil, fmt.Errorf("list %s: %w", dir, o.Err)
+			return nil, fmt.Errorf("list %s: %w", dir, b.explain(o.Err))
 		}
 		if below := strings.TrimPrefix(o.Key, full); below != "" {
 			out = append(out, below)
@@ -118,9 +151,29 @@ func (b *s3Bucket) List(ctx context.Context, dir string) ([]string, error) {
 // Delete implements Bucket.
 func (b *s3Bucket) Delete(ctx context.Context, name string) error {
 	if err := b.client.RemoveObject(ctx, b.bucket, path.Join(b.prefix, name), minio.RemoveObjectOptions{}); err != nil {
-		return fmt.Errorf("delete %s: %w", name, err)
+		return fmt.Errorf("delete %s: %w", name, b.explain(err))
 	}
 	return nil
+}
+
+// Sweep implements Bucket: it ends uploads of which only parts came.
+func (b *s3Bucket) Sweep(ctx context.Context, dir string) (removed int, err error) {
+	full := path.Join(b.prefix, dir) + "/"
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for u := range b.client.ListIncompleteUploads(ctx, b.bucket, full, true) {
+		if r := minio.ToErrorResponse(u.Err); r.StatusCode == http.StatusNotImplemented || r.Code == minio.NoSuchUpload {
+			return removed, nil // a server that keeps no list of them, or calls an empty one so
+		}
+		if u.Err != nil {
+			return removed, fmt.Errorf("list unfinished uploads to %s: %w", dir, b.explain(u.Err))
+		}
+		if err := b.client.RemoveIncompleteUpload(ctx, b.bucket, u.Key); err != nil {
+			return removed, fmt.Errorf("end the unfinished upload of %s: %w", u.Key, b.explain(err))
+		}
+		removed++
+	}
+	return removed, nil
 }
 
 // String implements Bucket.

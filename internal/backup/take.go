@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -12,7 +13,6 @@ import (
 	"path"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,17 +20,22 @@ import (
 	"github.com/count-db/count/internal/model"
 )
 
-// uploadsAtOnce is how many files of a node are sent at once.
+// uploadsAtOnce is how many files are moved at once.
 const uploadsAtOnce = 4
 
-// Progress is how far a backup or a restore is. Safe for concurrent use.
-type Progress struct {
-	Bytes     atomic.Int64 // that were moved
-	Total     atomic.Int64 // that are to be moved, as far as known
-	Samples   atomic.Int64 // that a restore wrote
-	Kept      atomic.Int64 // samples that a restore found there, or deleted since
-	Windows   atomic.Int64 // of two hours that a restore is through with
-	AllWindow atomic.Int64
+// Cluster says what is to be backed up: about tells of the cluster, its ID, Created
+// and Nodes are filled in. It is asked again where the ring changes meanwhile.
+type Cluster func(ctx context.Context) (about Manifest, nodes []*Remote, err error)
+
+// TakeOptions say how a backup is taken.
+type TakeOptions struct {
+	// SkipUnreachable leaves out nodes that do not answer, also those that stop to.
+	SkipUnreachable bool
+	// Rate bounds the bytes that are moved in a second; 0 = it does not.
+	Rate int64
+	// Patience is how long a node or the bucket may be in trouble; 0 =
+	// DefaultPatience.
+	Patience time.Duration
 }
 
 // Taken is what taking a backup came to.
@@ -42,35 +47,40 @@ type Taken struct {
 	ReusedBytes int64
 }
 
-// Take makes a backup of nodes: about tells of the cluster, its ID, Created and
-// Nodes are filled in. When it fails there is no backup, and what was uploaded is
+// Take makes a backup. When it fails there is none, and what was uploaded is
 // removed by the next prune.
-func Take(ctx context.Context, b Bucket, nodes []*Remote, about Manifest, now time.Time, p *Progress) (taken *Taken, err error) {
-	m := about
-	m.Created = now.UTC().Truncate(time.Millisecond)
-	if m.ID, err = newID(now); err != nil {
-		return nil, err
-	}
-	unlock, err := lock(ctx, b, takingWork, m.ID, now, pruningWork)
+func Take(ctx context.Context, b Bucket, cluster Cluster, o TakeOptions, p *Progress) (taken *Taken, err error) {
+	now := time.Now()
+	id, err := newID(now)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	t := &taking{bucket: b, progress: p, manifest: &m, out: &Taken{Manifest: &m}}
+	if o.Patience == 0 {
+		o.Patience = DefaultPatience
+	}
+	caller := ctx
+	ctx, held, err := lock(ctx, b, p, takingWork, id, pruningWork)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, held.unlock(caller)) }()
+	t := &taking{bucket: b, opts: o, pace: NewPace(o.Rate), progress: p, out: &Taken{}}
 	if t.known, err = knownObjects(ctx, b); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, t.letGo(ctx)) }()
-	if err := t.snapshots(ctx, nodes); err != nil {
+	defer func() { err = errors.Join(err, t.letGo(caller)) }()
+	if err := t.snapshots(ctx, cluster); err != nil {
 		return nil, err
 	}
+	m := &t.manifest
+	m.ID, m.Created = id, now.UTC().Truncate(time.Millisecond)
 	if err := t.upload(ctx); err != nil {
 		return nil, err
 	}
-	content := encodeManifest(&m)
-	if err := b.Upload(ctx, manifestObject(m.ID), bytes.NewReader(content), int64(len(content))); err != nil {
-		return nil, fmt.Errorf("write the manifest: %w", err)
+	if err := t.finish(ctx, held); err != nil {
+		return nil, err
 	}
+	t.out.Manifest = m
 	return t.out, nil
 }
 
@@ -123,118 +133,153 @@ func knownObjects(ctx context.Context, b Bucket) (map[string]object, error) {
 // taking is a backup in the making.
 type taking struct {
 	bucket   Bucket
+	opts     TakeOptions
+	pace     *Pace
 	progress *Progress
-	manifest *Manifest
+	manifest Manifest
 	known    map[string]object
+	parts    []*part
 
-	mu    sync.Mutex
-	out   *Taken
-	parts []*part // guarded by mu while snapshots are taken
+	mu  sync.Mutex
+	out *Taken // its counters are guarded by mu while files are uploaded
 }
 
-// part is the snapshot of one node.
-type part struct {
-	remote   *Remote
-	snapshot *Snapshot
-}
-
-// snapshots has all nodes take theirs, at once.
-func (t *taking) snapshots(ctx context.Context, nodes []*Remote) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, r := range nodes {
-		g.Go(func() error {
-			s, err := r.Begin(ctx)
-			if err != nil {
-				return err
-			}
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			for _, other := range t.parts {
-				if other.snapshot.Node == s.Node {
-					err = fmt.Errorf("%s and %s are both node %d", other.remote.URL, r.URL, s.Node)
-				}
-			}
-			t.parts = append(t.parts, &part{r, s})
-			return err
-		})
+// finish writes the manifest: from then on there is a backup.
+func (t *taking) finish(ctx context.Context, held *lease) error {
+	m := &t.manifest
+	// Had others taken this process for dead, files that it counts on may be gone.
+	if err := held.renew(ctx); err != nil {
+		return fmt.Errorf("before the manifest is written: %w", err)
 	}
-	return g.Wait()
-}
-
-// letGo ends the snapshots, whatever happened.
-func (t *taking) letGo(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	var errs []error
-	for _, p := range t.parts {
-		errs = append(errs, p.remote.End(ctx, p.snapshot))
-	}
-	return errors.Join(errs...)
-}
-
-func (t *taking) upload(ctx context.Context) error {
-	slices.SortFunc(t.parts, func(a, b *part) int {
-		if a.snapshot.Node < b.snapshot.Node {
-			return -1
-		}
-		return 1
+	content := encodeManifest(m)
+	err := patiently(ctx, t.progress, t.opts.Patience, "write the manifest", func() error {
+		return t.bucket.Upload(ctx, manifestObject(m.ID), bytes.NewReader(content), int64(len(content)))
 	})
-	m := t.manifest
-	for _, p := range t.parts {
-		s := p.snapshot
-		n := Node{ID: s.Node, Address: p.remote.URL, Taken: s.Taken, Version: model.Version(s.Version), Versioned: s.Versioned}
-		disk, err := hex.DecodeString(s.Disk)
-		if err != nil || len(disk) != len(n.Disk) {
-			return fmt.Errorf("node %d has the disk id %q", s.Node, s.Disk)
-		}
-		copy(n.Disk[:], disk)
-		for _, f := range s.Files {
-			file := File{Name: f.Name, Object: objectOf(m.ID, &n, f.Name, f.Fingerprint), Bytes: f.Bytes}
-			if have, ok := t.known[file.Object]; ok && have.bytes == f.Bytes {
-				file.Sum = have.sum
-				t.out.Reused++
-				t.out.ReusedBytes += f.Bytes
-			} else {
-				t.progress.Total.Add(f.Bytes)
-			}
-			n.Files = append(n.Files, file)
-		}
-		m.Nodes = append(m.Nodes, n)
+	if err != nil {
+		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for i, p := range t.parts {
-		g.Go(func() error { return t.uploadNode(ctx, p, &m.Nodes[i]) })
+	if err := held.renew(ctx); errors.Is(err, errLockLost) {
+		return errors.Join(err, t.bucket.Delete(context.WithoutCancel(ctx), manifestObject(m.ID)))
 	}
-	return g.Wait()
+	return nil
 }
 
-func (t *taking) uploadNode(ctx context.Context, p *part, n *Node) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(uploadsAtOnce)
-	for i := range n.Files {
-		f := &n.Files[i]
-		if have, ok := t.known[f.Object]; ok && have.bytes == f.Bytes {
-			continue
+// upload copies the files of all snapshots, and fills in the manifest's nodes.
+func (t *taking) upload(ctx context.Context) error {
+	m := &t.manifest
+	slices.SortFunc(t.parts, func(a, b *part) int { return cmp.Compare(a.snapshot.Node, b.snapshot.Node) })
+	most := 0
+	for _, p := range t.parts {
+		if err := t.describe(p); err != nil {
+			return err
 		}
-		g.Go(func() error {
-			if err := t.uploadFile(ctx, p, f); err != nil {
-				return fmt.Errorf("back up %s of node %d: %w", f.Name, n.ID, err)
-			}
-			return nil
-		})
+		most = max(most, len(p.node.Files))
 	}
-	return g.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var keeping sync.WaitGroup
+	keeping.Go(func() { t.keepSnapshots(ctx) })
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(uploadsAtOnce)
+	for i := range most { // a file of each node in turn: all disks work
+		for _, p := range t.parts {
+			if i < len(p.node.Files) {
+				g.Go(func() error { return t.move(gctx, p, &p.node.Files[i]) })
+			}
+		}
+	}
+	err := g.Wait()
+	stop()
+	keeping.Wait()
+	if err != nil {
+		return err
+	}
+	for _, p := range t.parts {
+		switch err := p.lost(); {
+		case err != nil:
+			t.progress.notice(fmt.Sprintf("node %d is left out: %v", p.node.ID, err))
+			m.Missing = append(m.Missing, p.node.ID)
+			continue
+		case p.snapshot.Refilling != "":
+			m.Incomplete = append(m.Incomplete, p.node.ID)
+		}
+		m.Nodes = append(m.Nodes, p.node)
+	}
+	slices.Sort(m.Missing)
+	if len(m.Nodes) == 0 {
+		return errors.New("no node is left to back up")
+	}
+	return nil
+}
+
+// describe makes of a snapshot a node of the manifest.
+func (t *taking) describe(p *part) error {
+	s := p.snapshot
+	p.node = Node{ID: s.Node, Address: p.remote.URL, Taken: s.Taken, Version: model.Version(s.Version), Versioned: s.Versioned}
+	disk, err := hex.DecodeString(s.Disk)
+	if err != nil || len(disk) != len(p.node.Disk) {
+		return fmt.Errorf("node %d has the disk id %q", s.Node, s.Disk)
+	}
+	copy(p.node.Disk[:], disk)
+	for _, f := range s.Files {
+		file := File{Name: f.Name, Object: objectOf(t.manifest.ID, &p.node, f.Name, f.Fingerprint), Bytes: f.Bytes}
+		if _, ok := t.has(&file); !ok {
+			t.progress.Total.Add(f.Bytes)
+		}
+		p.node.Files = append(p.node.Files, file)
+	}
+	return nil
+}
+
+// has returns what is known of a file that an earlier backup has.
+func (t *taking) has(f *File) (object, bool) {
+	have, ok := t.known[f.Object]
+	return have, ok && have.bytes == f.Bytes
+}
+
+// move copies a file, unless it is there or its node is left out.
+func (t *taking) move(ctx context.Context, p *part, f *File) error {
+	if have, ok := t.has(f); ok {
+		f.Sum = have.sum
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.out.Reused++
+		t.out.ReusedBytes += f.Bytes
+		return nil
+	}
+	if p.lost() != nil {
+		return nil
+	}
+	what := fmt.Sprintf("back up %s of node %d", f.Name, p.node.ID)
+	err := patiently(ctx, t.progress, t.opts.Patience, what, func() error {
+		if err := p.lost(); err != nil {
+			return err
+		}
+		return t.uploadFile(ctx, p, f)
+	})
+	var gone *nodeError
+	if t.opts.SkipUnreachable && errors.As(err, &gone) && ctx.Err() == nil {
+		p.lose(gone)
+		return nil
+	}
+	return err
 }
 
 func (t *taking) uploadFile(ctx context.Context, p *part, f *File) (err error) {
 	in, err := p.remote.Open(ctx, p.snapshot, f.Name)
 	if err != nil {
-		return err
+		return &nodeError{err}
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
+	src := &outlet{r: in}
 	sum := sha256.New()
-	r := io.TeeReader(in, io.MultiWriter(sum, countingWriter{&t.progress.Bytes}))
+	c := counting{progress: t.progress}
+	r := io.TeeReader(t.pace.Reader(ctx, src), io.MultiWriter(sum, &c))
 	if err := t.bucket.Upload(ctx, f.Object, r, f.Bytes); err != nil {
+		c.takeBack()
+		if src.err != nil {
+			return &nodeError{errors.Join(src.err, err)}
+		}
 		return err
 	}
 	copy(f.Sum[:], sum.Sum(nil))
@@ -243,13 +288,4 @@ func (t *taking) uploadFile(ctx context.Context, p *part, f *File) (err error) {
 	t.out.Uploaded++
 	t.out.UploadBytes += f.Bytes
 	return nil
-}
-
-// countingWriter counts what it is given.
-type countingWriter struct{ n *atomic.Int64 }
-
-// Write implements io.Writer.
-func (w countingWriter) Write(p []byte) (int, error) {
-	w.n.Add(int64(len(p)))
-	return len(p), nil
 }

@@ -17,6 +17,7 @@ type Config struct {
 	Zone              string
 	ReplicationFactor int
 	CopyRate          int64 // bytes a second
+	BackupRate        int64 // bytes a second; 0 = no limit
 	CopyCPUPercent    int
 	HeartbeatInterval time.Duration
 	FailureTimeout    time.Duration

@@ -60,6 +60,7 @@ func nodeFields() []field {
 		{key: "replication_factor", group: groupNode, def: "3", kind: intKind(1, 32, func(c *Config) *int { return &c.ReplicationFactor }), help: "copies of each sample, capped at the cluster's size: what a cluster is founded with; `count cluster set-replication-factor` changes it later"},
 		{key: "copy_rate", group: groupNode, def: "64MiB", kind: sizeKind(1<<10, func(c *Config) *int64 { return &c.CopyRate }), help: "bytes a second (16 a sample) that this node copies from others at most when the ring changes or when it refills"},
 		{key: "copy_cpu_percent", group: groupNode, def: "25", kind: intKind(1, 100, func(c *Config) *int { return &c.CopyCPUPercent }), help: "share of the processors that copying for a change of the ring takes at most; a refill takes twice that"},
+		{key: "backup_rate", group: groupNode, def: "64MiB", kind: sizeKind(0, func(c *Config) *int64 { return &c.BackupRate }), help: "bytes a second that this node sends to backups at most; 0 = no limit"},
 		{key: "heartbeat_interval", group: groupNode, def: "5s", shown: "5s, or a quarter of a shorter FAILURE_TIMEOUT", kind: durationKind(10*time.Millisecond, func(c *Config) *time.Duration { return &c.HeartbeatInterval }), help: "gossip probe interval"},
 		{key: "failure_timeout", group: groupNode, def: "30s", kind: durationKind(10*time.Millisecond, func(c *Config) *time.Duration { return &c.FailureTimeout }), help: "time after which a silent node counts as failed"},
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -18,6 +17,8 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
+	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/internal/backup"
 	"github.com/count-db/count/internal/server"
@@ -32,8 +33,8 @@ const (
 	// mostSnapshots is how many are held at once: each keeps files that are merged
 	// or dropped meanwhile on the disk.
 	mostSnapshots = 2
-	// snapshotLife is how long one is held that nobody reads from.
-	snapshotLife = time.Hour
+	// snapshotLife is how long one is held that nobody reads from or asks for.
+	snapshotLife = 10 * time.Minute
 	// fingerprintBytes of the end of a file tell it from another of its name: a data
 	// file's tail says what it holds, under a checksum.
 	fingerprintBytes = 4 << 10
@@ -41,52 +42,43 @@ const (
 
 // backups serves backup.RoutePath: snapshots of this node for backups.
 type backups struct {
-	db     *engine.DB
-	fs     vfs.FS
-	dir    string
-	node   uint64
-	logger log.Logger
+	db      *engine.DB
+	fs      vfs.FS
+	dir     string
+	node    uint64
+	pace    *backup.Pace
+	cluster clusterSight
+	logger  log.Logger
 
 	mu     sync.Mutex
 	held   map[string]*heldSnapshot // guarded by mu
 	closed bool                     // guarded by mu
 }
 
+// clusterSight tells what a snapshot of this node is worth.
+type clusterSight interface {
+	RingRecord() *membership.RingRecord
+	Health() cluster.Health
+}
+
 // heldSnapshot is one that a client reads.
 type heldSnapshot struct {
 	files   map[string]int64 // bytes by name
+	readers int              // guarded by backups.mu
 	expires *time.Timer
 }
 
-// newBackups removes what an earlier process left.
-func newBackups(db *engine.DB, fsys vfs.FS, dataDir string, node uint64, logger log.Logger) (*backups, error) {
-	b := &backups{db: db, fs: fsys, dir: filepath.Join(dataDir, backupDir), node: node, logger: logger, held: map[string]*heldSnapshot{}}
-	if err := removeAll(fsys, b.dir); err != nil {
+// newBackups removes what an earlier process left. rate bounds the bytes that
+// backups read in a second; 0 = it does not.
+func newBackups(db *engine.DB, fsys vfs.FS, dataDir string, node uint64, sight clusterSight, rate int64, logger log.Logger) (*backups, error) {
+	b := &backups{
+		db: db, fs: fsys, dir: filepath.Join(dataDir, backupDir), node: node, cluster: sight, pace: backup.NewPace(rate),
+		logger: logger, held: map[string]*heldSnapshot{},
+	}
+	if err := vfs.RemoveAll(fsys, b.dir); err != nil {
 		return nil, fmt.Errorf("remove snapshots of an earlier start: %w", err)
 	}
 	return b, nil
-}
-
-// removeAll removes a directory of files and directories of files.
-func removeAll(fsys vfs.FS, dir string) error {
-	names, err := fsys.List(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		full := filepath.Join(dir, name)
-		err := fsys.Remove(full)
-		if err != nil {
-			err = removeAll(fsys, full)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return fsys.Remove(dir)
 }
 
 // close lets go of all snapshots.
@@ -98,7 +90,7 @@ func (b *backups) close() error {
 		delete(b.held, id)
 	}
 	b.mu.Unlock()
-	return removeAll(b.fs, b.dir)
+	return vfs.RemoveAll(b.fs, b.dir)
 }
 
 // ServeHTTP implements http.Handler.
@@ -153,13 +145,17 @@ func (b *backups) snapshot(ctx context.Context) (*backup.Snapshot, error) {
 		return nil, err
 	}
 	identity := b.db.Identity()
-	out := &backup.Snapshot{ID: id, Node: b.node, Disk: hex.EncodeToString(identity.DiskID[:]), Versioned: b.db.Versioned()}
+	out := &backup.Snapshot{
+		ID: id, Node: b.node, Disk: hex.EncodeToString(identity.DiskID[:]), Versioned: b.db.Versioned(),
+		Before: b.standing(), Refilling: b.cluster.Health().Refill,
+	}
 	dir := filepath.Join(b.dir, id)
 	err := b.fs.MkdirAll(b.dir)
 	if err == nil {
 		err = b.db.Snapshot(ctx, dir)
 	}
 	if err == nil {
+		out.After = b.standing()
 		out.Taken, out.Version = time.Now().UnixMilli(), uint64(b.db.Clock().Now())
 		out.Files, err = b.describe(dir)
 	}
@@ -177,6 +173,15 @@ func (b *backups) snapshot(ctx context.Context) (*backup.Snapshot, error) {
 	return out, nil
 }
 
+// standing returns what this node's part in the cluster depends on.
+func (b *backups) standing() backup.Standing {
+	s := backup.Standing{Floor: uint64(b.db.Floor())}
+	if r := b.cluster.RingRecord(); r != nil {
+		s.Ring = r.Number
+	}
+	return s
+}
+
 // reserve makes room for a snapshot.
 func (b *backups) reserve(id string) error {
 	b.mu.Lock()
@@ -187,13 +192,26 @@ func (b *backups) reserve(id string) error {
 	if len(b.held) >= mostSnapshots {
 		return errTooManySnapshots
 	}
-	b.held[id] = &heldSnapshot{files: map[string]int64{}, expires: time.AfterFunc(snapshotLife, func() {
-		level.Warn(b.logger).Log("msg", "a snapshot for a backup is removed: nobody read from it any more", "snapshot", id)
-		if _, err := b.drop(id); err != nil {
-			level.Warn(b.logger).Log("msg", "a snapshot could not be removed", "err", err)
-		}
-	})}
+	b.held[id] = &heldSnapshot{files: map[string]int64{}, expires: time.AfterFunc(snapshotLife, func() { b.expire(id) })}
 	return nil
+}
+
+// expire lets go of a snapshot that nobody wants any more.
+func (b *backups) expire(id string) {
+	b.mu.Lock()
+	s := b.held[id]
+	used := s != nil && s.readers > 0
+	if used {
+		s.expires.Reset(snapshotLife)
+	}
+	b.mu.Unlock()
+	if s == nil || used {
+		return
+	}
+	level.Warn(b.logger).Log("msg", "a snapshot for a backup is removed: nobody read from it any more", "snapshot", id)
+	if _, err := b.drop(id); err != nil {
+		level.Warn(b.logger).Log("msg", "a snapshot could not be removed", "err", err)
+	}
 }
 
 // describe lists the files of a snapshot.
@@ -247,20 +265,42 @@ func (b *backups) drop(id string) (found bool, err error) {
 		return false, nil
 	}
 	s.expires.Stop()
-	return true, removeAll(b.fs, filepath.Join(b.dir, id))
+	return true, vfs.RemoveAll(b.fs, filepath.Join(b.dir, id))
 }
 
-// send answers with a file of a snapshot.
-func (b *backups) send(w http.ResponseWriter, r *http.Request, id, name string) {
+// use holds on to a snapshot and returns the length of a file of it. The caller
+// calls done when it is through with it.
+func (b *backups) use(id, name string) (size int64, found, held bool, done func()) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	s := b.held[id]
-	size, ok := int64(0), false
-	if s != nil {
-		size, ok = s.files[name]
-		s.expires.Reset(snapshotLife)
+	if s == nil {
+		return 0, false, false, nil
 	}
-	b.mu.Unlock()
-	if !ok {
+	size, found = s.files[name]
+	s.expires.Reset(snapshotLife)
+	s.readers++
+	return size, found, true, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		s.readers--
+		if b.held[id] == s {
+			s.expires.Reset(snapshotLife)
+		}
+	}
+}
+
+// send answers with a file of a snapshot; without a name it only keeps it.
+func (b *backups) send(w http.ResponseWriter, r *http.Request, id, name string) {
+	size, found, held, done := b.use(id, name)
+	if held {
+		defer done()
+	}
+	switch {
+	case held && name == "":
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case !found:
 		server.WriteError(w, http.StatusNotFound, "no such snapshot, or no such file in it")
 		return
 	}
@@ -273,7 +313,7 @@ func (b *backups) send(w http.ResponseWriter, r *http.Request, id, name string) 
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	// A client that has gone, or a file that cannot be read to its end, cuts the
 	// answer: its length tells the client.
-	_, err = io.Copy(w, f)
+	_, err = io.Copy(w, b.pace.Reader(r.Context(), f))
 	if err := errors.Join(err, f.Close()); err != nil {
 		level.Debug(telemetry.Logger(r.Context(), b.logger)).Log("msg", "a file of a backup was not sent whole", "file", name, "err", err)
 	}

@@ -18,11 +18,19 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/internal/backup"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
+
+// aloneSight is what a node alone sees.
+type aloneSight struct{}
+
+func (aloneSight) RingRecord() *membership.RingRecord { return &membership.RingRecord{Number: 3} }
+func (aloneSight) Health() cluster.Health             { return cluster.Health{} }
 
 func openEngine(t *testing.T, fsys vfs.FS) *engine.DB {
 	t.Helper()
@@ -57,7 +65,7 @@ func TestSnapshotsForBackups(t *testing.T) {
 		mem := vfs.NewMem()
 		db := openEngine(t, mem)
 		put(t, db, labels.FromStrings(labels.MetricName, "a"), 1, 2)
-		b, err := newBackups(db, mem, "/data", 7, log.NewNopLogger())
+		b, err := newBackups(db, mem, "/data", 7, aloneSight{}, 0, log.NewNopLogger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +73,7 @@ func TestSnapshotsForBackups(t *testing.T) {
 		for range mostSnapshots {
 			w := ask(b, http.MethodPost, "/", nil)
 			var s backup.Snapshot
-			if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || w.Code != 200 || s.Node != 7 || len(s.Files) < 3 || s.Version == 0 {
+			if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || w.Code != 200 || s.Node != 7 || len(s.Files) < 3 || s.Version == 0 || s.Before.Ring != 3 || s.After != s.Before {
 				t.Fatalf("%d %+v %v", w.Code, s, err)
 			}
 			snapshots = append(snapshots, s)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,11 @@ func newRestores(db *engine.DB, s promql.Store, w ingest.Appender, logger log.Lo
 
 // ServeHTTP implements http.Handler.
 func (s *restores) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		disk := s.db.Identity().DiskID
+		server.WriteJSON(w, http.StatusOK, backup.Target{Disk: hex.EncodeToString(disk[:])})
+		return
+	}
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()

@@ -84,7 +84,7 @@ func (n *Node) connect(p *parts) error {
 		return err
 	}
 	var err error
-	if p.backups, err = newBackups(p.db, n.fs, n.opts.Config.DataDir, n.opts.Config.NodeID, n.part("audit")); err != nil {
+	if p.backups, err = newBackups(p.db, n.fs, n.opts.Config.DataDir, n.opts.Config.NodeID, p.cluster, n.opts.Config.BackupRate, n.part("audit")); err != nil {
 		return err
 	}
 	return n.connectReads(p)

@@ -101,7 +101,7 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/cluster/recover", methods: "POST", handler: h.ClusterRecover, class: stream},
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
 		{path: "/cluster/backup", methods: "GET POST DELETE", handler: h.Backup, class: stream},
-		{path: "/cluster/restore", methods: "POST", handler: h.Restore, class: stream},
+		{path: "/cluster/restore", methods: "GET POST", handler: h.Restore, class: stream},
 		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
 		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
