@@ -164,11 +164,14 @@ func (c *changes) rangesLocked(since time.Time) []timeRange {
 	return out
 }
 
-// prune forgets what nobody needs: written to before then, and before the
-// longest absence of a member began.
-func (c *changes) prune(then time.Time) {
+// prune forgets what nobody needs: written to before then, before all members are
+// known to hold everything, and before the longest absence of a member began.
+func (c *changes) prune(then, held time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if held = held.Add(-time.Minute); held.Before(then) {
+		then = held
+	}
 	for _, m := range []map[ring.NodeID]time.Time{c.lost, c.since} {
 		for _, at := range m {
 			if at = at.Add(-time.Minute); at.Before(then) {

@@ -235,11 +235,27 @@ func (c *Cluster) appendFrontier(dst []byte, t *topology, want func(frontier.Str
 	dst = wire.AppendUvarint(append(dst, c.countsByte()), t.ring.Number())
 	dst = wire.AppendUvarint(dst, c.epoch(t))
 	deletes := c.local.Tombstones(math.MinInt64, math.MaxInt64)
-	dst = wire.AppendUvarint(dst, uint64(len(deletes)))
+	versions := make([]model.Version, len(deletes))
 	for i := range deletes {
-		dst = wire.AppendUint64(dst, uint64(deletes[i].Version))
+		versions[i] = deletes[i].Version
 	}
-	return c.ledger.AppendSets(dst, want)
+	return c.ledger.AppendSets(appendVersions(dst, versions), want)
+}
+
+func appendVersions(dst []byte, versions []model.Version) []byte {
+	dst = wire.AppendUvarint(dst, uint64(len(versions)))
+	for _, v := range versions {
+		dst = wire.AppendUint64(dst, uint64(v))
+	}
+	return dst
+}
+
+func decodeVersions(d *wire.Decoder) []model.Version {
+	var out []model.Version
+	for range d.Count(8) {
+		out = append(out, model.Version(d.Uint64()))
+	}
+	return out
 }
 
 // known is another node's frontier.
@@ -268,9 +284,7 @@ func (c *Cluster) frontierOf(ctx context.Context, id ring.NodeID) (known, error)
 
 func decodeFrontier(d *wire.Decoder) known {
 	k := known{counts: d.Byte() == 1, ring: d.Uvarint(), epoch: d.Uvarint()}
-	for range d.Count(8) {
-		k.deletes = append(k.deletes, model.Version(d.Uint64()))
-	}
+	k.deletes = decodeVersions(d)
 	k.sets = frontier.DecodeSets(d)
 	return k
 }
@@ -342,8 +356,13 @@ func (c *Cluster) holdsAllOf(ctx context.Context, t *topology, id ring.NodeID) b
 }
 
 func (c *Cluster) hasDeletes(versions []model.Version) bool {
+	return len(c.missingDeletes(versions)) == 0
+}
+
+// missingDeletes returns the versions of which this node has no delete, or fewer.
+func (c *Cluster) missingDeletes(versions []model.Version) (missing []model.Version) {
 	if len(versions) == 0 {
-		return true
+		return nil
 	}
 	mine := map[model.Version]int{}
 	for _, t := range c.local.Tombstones(math.MinInt64, math.MaxInt64) {
@@ -351,8 +370,8 @@ func (c *Cluster) hasDeletes(versions []model.Version) bool {
 	}
 	for _, v := range versions {
 		if mine[v]--; mine[v] < 0 {
-			return false
+			missing = append(missing, v)
 		}
 	}
-	return true
+	return missing
 }

@@ -29,9 +29,10 @@ import (
 const sliceLength = int64(10 * time.Minute / time.Millisecond)
 
 // compare compares with the other members: every interval what was written to
-// lately, and sooner where a member waits for this node's word that it is complete
-// (vouch); at a member's return what was written to since it was lost; and once
-// after a start everything, because what was missed before is not known.
+// lately, sooner where a member lacks something of it (lacksNewest) or waits for
+// this node's word that it is complete (vouch); at a member's return what was
+// written to since it was lost; and once after a start everything, because what was
+// missed before is not known.
 func (c *Cluster) compare() {
 	tick := time.NewTicker(c.opts.DigestInterval / looks)
 	defer tick.Stop()
@@ -43,7 +44,11 @@ func (c *Cluster) compare() {
 		case <-tick.C:
 		}
 		t := c.topo.Load()
-		if t == nil || t.alone || c.refill.running() || !c.majority.Load() {
+		if t == nil {
+			continue
+		}
+		c.newest.keep(c.otherMembers(t), time.Now())
+		if t.alone || c.refill.running() || !c.majority.Load() {
 			continue
 		}
 		if t.ring.Changing() && !t.ring.Before().Has(c.opts.Node) {
@@ -62,12 +67,14 @@ func (c *Cluster) compare() {
 				cut = c.cut(looks)
 				s, ok := c.snapshots.before(c.epoch(t), cut)
 				regular = due || ok && !s.at.Before(since)
+			} else if c.lacksNewest(t, id) {
+				regular, cut = true, c.cut(looks)
 			}
 			if c.ctx.Err() == nil {
 				c.compareDue(t, id, regular, cut)
 			}
 		}
-		c.changes.prune(time.Now().Add(-3 * c.opts.DigestInterval))
+		c.changes.prune(time.Now().Add(-3*c.opts.DigestInterval), c.newest.oldest(time.Now()))
 	}
 }
 
@@ -88,7 +95,8 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time
 	if !inSight {
 		return
 	}
-	ranges, since, any := c.changes.due(id, regular, time.Now().Add(-2*c.opts.DigestInterval))
+	then := c.newest.since(id, time.Now().Add(-2*c.opts.DigestInterval), 2*c.opts.WriteDeadline)
+	ranges, since, any := c.changes.due(id, regular, then)
 	if !any {
 		return
 	}
@@ -109,6 +117,7 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time
 		c.info("differences found and sent", "node", id, "samples", sent)
 	}
 	if c.changes.done(id, since) {
+		c.newest.held(id, cut)
 		c.vouch(t, id, cut)
 	}
 }
@@ -181,6 +190,7 @@ func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID
 			return sent, err
 		}
 		sent += n
+		c.stats.healed.Add(float64(len(lists)))
 	}
 	return sent, nil
 }

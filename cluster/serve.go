@@ -39,13 +39,14 @@ const (
 	opWindowDigests transport.Op = 19 // digests of whole windows
 	opFragment      transport.Op = 20 // compute a part of a query over the node's own copy
 	opSettle        transport.Op = 21 // a step of settling (V4)
+	opHolds         transport.Op = 22 // say whether the node holds all of the asker's numbers
 )
 
 // opNames name the operations in the log.
 var opNames = [...]string{
 	opRing: "ring", opSelect: "select", opLabelNames: "label names", opLabelValues: "label values", opExemplars: "exemplars", opMetadata: "metadata",
 	opDelete: "delete", opClock: "clock", opOwe: "owe", opDigests: "digests", opAgree: "agree", opWish: "wish", opReport: "report", opTakeRing: "take ring",
-	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment", opSettle: "settle",
+	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment", opSettle: "settle", opHolds: "holds",
 }
 
 func opName(op transport.Op) string {
@@ -295,6 +296,8 @@ func (c *Cluster) answer(ctx context.Context, from ring.NodeID, op transport.Op,
 		return c.serveFrontier(w)
 	case opUnite:
 		return c.serveUnite(from, &d)
+	case opHolds:
+		return c.serveHolds(from, &d, w)
 	case opDigests:
 		return c.serveDigests(ctx, &d, w)
 	}

@@ -13,9 +13,11 @@ type stats struct {
 	written, hinted, handedOver, repaired prometheus.Counter // samples
 	refused, minority, restamped          prometheus.Counter // writes
 	standIns, incomplete, repairsDropped  prometheus.Counter
-	compared, divergent, copied, shed     prometheus.Counter
+	compared, copied, shed                prometheus.Counter
+	divergent, healed                     prometheus.Counter // slices of time and candidates
 	readBack, rotten                      prometheus.Counter // windows
 	settled, droppedBelow                 prometheus.Counter // rounds; samples
+	newestHeld, newestLacking             prometheus.Counter // looks at a member
 	oneCopy, manyCopies                   prometheus.Counter // reads
 	fragmentsMoved                        prometheus.Counter
 	fragments                             *prometheus.CounterVec // by who computes
@@ -53,6 +55,8 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		copied:         counter("copied_samples_total", "Samples copied here because a change of the ring makes this node their candidate."),
 		shed:           counter("shed_samples_total", "Samples dropped here because this node does not own them and all owners have them."),
 		compared:       counter("comparisons_total", "Comparisons of digests with another node."),
+		newestHeld:     counter("newest_held_total", "Looks at another node that found all batches there that this node had stored."),
+		newestLacking:  counter("newest_lacking_total", "Looks at another node that found batches missing there two write deadlines after they were stored here."),
 		oneCopy:        counter("one_copy_reads_total", "Reads answered from this node's copy, which was proved complete."),
 		manyCopies:     counter("many_copies_reads_total", "Reads for which this node's copy could not be proved complete."),
 		settled:        counter("settled_rounds_total", "Rounds of settling that this node led to their end."),
@@ -61,6 +65,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		rotten:         counter("rotten_windows_total", "Windows that no longer read as they did although nothing was written to them."),
 		fragmentsMoved: counter("fragments_moved_total", "Parts of queries given to another owner because one failed or fell silent."),
 		divergent:      counter("divergent_slices_total", "Slices of time and candidates whose digests differed."),
+		healed:         counter("healed_slices_total", "Slices of time and candidates whose digests differed and of which the other node took what it lacked."),
 	}
 	s.fragments = newFragmentsCounter(reg)
 	gauge("members", "Members of the ring in force.", func() float64 {
@@ -82,6 +87,10 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 	})
 	gauge("oldest_unverified_seconds", "Time since the range of time that waits longest was compared with another member.", func() float64 {
 		return c.verifying.oldest(time.Now()).Seconds()
+	})
+	gauge("newest_unverified_seconds", "Age of the oldest write of this node that is not known to be at every member that is to have it; a few seconds more than two write deadlines are usual.", func() float64 {
+		now := time.Now()
+		return now.Sub(c.newest.oldest(now)).Seconds()
 	})
 	gauge("shedding", "1 while this node may hold what it does not own under the ring in force.", c.sheddingValue)
 	settlingGauges(gauge, c)

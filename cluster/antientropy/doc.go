@@ -10,7 +10,7 @@
 // after it was last found equal, with each member by itself. The period depends
 // on the age of the range:
 //
-//	newest hours    written to all the time    hourly   (and every minute by what was written to)
+//	newest hours    written to all the time    hourly   (every minute what was written to; cluster/newest.go)
 //	older days      late writes, lost hints    daily
 //	the rest        bits that rot              a slow cycle that reads it all back
 //
