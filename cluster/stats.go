@@ -85,13 +85,7 @@ func newStats(reg prometheus.Registerer, c *Cluster) *stats {
 		}
 		return 0
 	})
-	gauge("oldest_unverified_seconds", "Time since the range of time that waits longest was compared with another member.", func() float64 {
-		return c.verifying.oldest(time.Now()).Seconds()
-	})
-	gauge("newest_unverified_seconds", "Age of the oldest write of this node that is not known to be at every member that is to have it; a few seconds more than two write deadlines are usual.", func() float64 {
-		now := time.Now()
-		return now.Sub(c.newest.oldest(now)).Seconds()
-	})
+	verifyingGauges(gauge, c)
 	gauge("shedding", "1 while this node may hold what it does not own under the ring in force.", c.sheddingValue)
 	settlingGauges(gauge, c)
 	gauge("frontier_gaps", "Runs of batch numbers that this node is not known to hold.", func() float64 { return float64(c.ledger.Gaps()) })
@@ -139,5 +133,15 @@ func settlingGauges(gauge func(name, help string, f func() float64), c *Cluster)
 			return 1
 		}
 		return 0
+	})
+}
+
+func verifyingGauges(gauge func(name, help string, f func() float64), c *Cluster) {
+	gauge("oldest_unverified_seconds", "Time since the range of time that waits longest was compared with another member.", func() float64 {
+		return c.verifying.oldest(time.Now()).Seconds()
+	})
+	gauge("newest_unverified_seconds", "Age of the oldest write of this node that is not known to be at every member that is to have it; a few seconds more than two write deadlines are usual.", func() float64 {
+		now := time.Now()
+		return now.Sub(c.newest.oldest(now)).Seconds()
 	})
 }
