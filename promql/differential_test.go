@@ -149,8 +149,8 @@ func (c *comparison) compare(text string, at asked) {
 	// Prometheus's engine itself adds in a random order behind functions and
 	// operators over instant vectors.
 	exact := !overSeries.MatchString(text) || (c.exact && !reordering.MatchString(text))
-	if !exact && strings.Contains(text, "odd") {
-		return // sums of huge values of both signs depend on the order
+	if !exact && selectsOdd.MatchString(text) {
+		return // sums of huge values of both signs, and infinite ones, depend on the order
 	}
 	if diff := compare(got.Value, want.Value, exact, c.exact, text); diff != "" {
 		c.t.Errorf("%s\n  %s", where, diff)
@@ -190,6 +190,7 @@ var (
 	joining    = regexp.MustCompile(`__name__| (on|and|or|unless|\+|> bool) `)
 	misfit     = regexp.MustCompile(`exponential and custom buckets|mismatched custom buckets|incompatible sample types encountered for binary operator`)
 	overSeries = regexp.MustCompile(`\b(sum|avg|stddev|stdvar)( by| without)? ?\(`)
+	selectsOdd = regexp.MustCompile(`\bodd\b|\{__name__!=""\}|\{instance="h00"\}`)
 	reordering = regexp.MustCompile(`\b(quantile|abs|ceil|floor|sqrt|exp|ln|sgn|round|clamp|clamp_min|timestamp|sort|absent)\(| (bool|[-+*/%^<>=!]+|or|and|unless) |:`)
 )
 
