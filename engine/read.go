@@ -13,6 +13,7 @@ type readScratch struct {
 	merger  merger
 	run     model.Columns
 	group   model.Columns
+	buffers model.Columns // what the buffers hold
 	runs    []fileRun
 	cursors []fileCursor
 	spans   []span
@@ -80,10 +81,16 @@ func (sc *readScratch) gatherFrom(f *liveFile, n int, mint, maxt int64) error {
 	return nil
 }
 
+// decoding says which versions are decoded with samples.
+type decoding struct {
+	versioned bool // the storage has versions: they decide where chunks overlap
+	all       bool // they are wanted of samples that need no decision too; else dst's mean nothing
+}
+
 // readRuns appends the samples of gathered chunks in [mint, maxt] to dst.
 // Chunks that do not overlap in time, which is nearly always, are decoded where
 // they are wanted.
-func (sc *readScratch) readRuns(runs []fileRun, versioned bool, mint, maxt int64, dst *model.Columns) error {
+func (sc *readScratch) readRuns(runs []fileRun, d decoding, mint, maxt int64, dst *model.Columns) error {
 	if !slices.IsSortedFunc(runs, byTime) {
 		slices.SortStableFunc(runs, byTime)
 	}
@@ -95,9 +102,9 @@ func (sc *readScratch) readRuns(runs []fileRun, versioned bool, mint, maxt int64
 		}
 		var err error
 		if end == 1 && len(sc.spans) == 0 {
-			err = sc.decode(&runs[0], versioned, mint, maxt, dst)
+			err = sc.decode(&runs[0], d.versioned && d.all, mint, maxt, dst)
 		} else {
-			err = sc.mergeGroup(runs[:end], versioned, mint, maxt, dst)
+			err = sc.mergeGroup(runs[:end], d.versioned, mint, maxt, dst)
 		}
 		if err != nil {
 			return err

@@ -166,7 +166,7 @@ func (r *rewriter) writeMerged(w *file.Writer, ref model.Ref, ls labels.Labels, 
 func (r *rewriter) readTolerant(runs []fileRun, mint, maxt int64) error {
 	for {
 		r.out.Reset()
-		err := r.sc.readRuns(runs, r.db.opts.Versions, mint, maxt, &r.out)
+		err := r.sc.readRuns(runs, decoding{r.db.opts.Versions, true}, mint, maxt, &r.out)
 		if err == nil {
 			return nil
 		}

@@ -234,42 +234,61 @@ func (s *Selection) gather(sc *readScratch, i int, mint, maxt int64) error {
 	return nil
 }
 
-// read merges the parts of the view, in the order of arrival.
+// read merges the parts of the view: the files came before the frozen buffer, that
+// came before the active one. The buffers are read first, because the versions of
+// what files hold are needed only where buffers reach into their time.
 func (s *Selection) read(sc *readScratch, i int, mint, maxt int64, dst *model.Columns) error {
 	if err := s.gather(sc, i, mint, maxt); err != nil {
 		return err
 	}
-	if err := sc.readRuns(sc.runs, s.db.opts.Versions, mint, maxt, dst); err != nil {
-		return err
+	buffered := &sc.buffers
+	if len(sc.runs) == 0 {
+		buffered = dst // nothing to merge with: read where it is wanted
 	}
-	ref := s.series[i].ref
-	if ref == 0 {
-		return nil
-	}
-	if s.view.frozen != nil {
-		if err := s.addBuffer(sc, s.view.frozen.Buffer, ref, mint, maxt, dst); err != nil {
+	buffered.Reset()
+	if ref := s.series[i].ref; ref != 0 {
+		if err := s.readBuffers(sc, ref, mint, maxt, buffered); err != nil {
 			return err
 		}
 	}
-	return s.addBuffer(sc, s.view.active.Buffer, ref, mint, maxt, dst)
+	if len(sc.runs) == 0 {
+		return nil
+	}
+	d := decoding{versioned: s.db.opts.Versions, all: s.versions || sc.reachInto(buffered, maxt)}
+	if err := sc.readRuns(sc.runs, d, mint, maxt, dst); err != nil {
+		return err
+	}
+	sc.merger.merge(dst, buffered)
+	return nil
 }
 
-// addBuffer merges what a buffer holds of a series into dst.
-func (s *Selection) addBuffer(sc *readScratch, b *buffer.Buffer, ref model.Ref, mint, maxt int64, dst *model.Columns) error {
-	if dst.Len() == 0 {
-		// Nothing to merge with: read where it is wanted.
-		if err := b.Read(ref, mint, maxt, dst); err != nil {
+// readBuffers fills dst with what the buffers hold of a series.
+func (s *Selection) readBuffers(sc *readScratch, ref model.Ref, mint, maxt int64, dst *model.Columns) error {
+	into := dst
+	for _, b := range []*epochBuffer{s.view.frozen, s.view.active} {
+		if b == nil {
+			continue
+		}
+		if err := b.Read(ref, mint, maxt, into); err != nil {
 			return err
 		}
-		s.dropFromBuffer(dst, sc.spans)
-		return nil
+		s.dropFromBuffer(into, sc.spans)
+		if into != dst {
+			sc.merger.merge(dst, into)
+		}
+		into = &sc.run
 	}
-	if err := b.Read(ref, mint, maxt, &sc.run); err != nil {
-		return err
-	}
-	s.dropFromBuffer(&sc.run, sc.spans)
-	sc.merger.merge(dst, &sc.run)
 	return nil
+}
+
+// reachInto says whether buffered samples may lie within the time of gathered
+// chunks, or before it.
+func (sc *readScratch) reachInto(buffered *model.Columns, maxt int64) bool {
+	if buffered.Len() == 0 {
+		return false
+	}
+	first, _ := timeRange(buffered)
+	return slices.ContainsFunc(sc.runs, func(r fileRun) bool { return first <= min(r.chunk.MaxT, maxt) })
 }
 
 // dropFromBuffer applies tombstones to what a buffer holds. Without versions
