@@ -41,19 +41,19 @@ type Cluster struct {
 	// the copy is stored: what is copied after a ring came into force has all that
 	// was taken under the one before (C3).
 	gate    sync.RWMutex
+	peers   peerTable   // the other members of the ring; changed with mu held
 	settled atomic.Bool // a majority was heard since the start, or the failure timeout has passed
 
 	mu         sync.Mutex
-	view       *membership.View                // guarded by mu
-	state      *membership.State               // guarded by mu; saved when it changes
-	peers      map[ring.NodeID]*transport.Peer // guarded by mu; the other members of the ring
-	started    bool                            // guarded by mu
-	resolved   []ring.NodeID                   // guarded by mu; who answered under the seeds' names, when all did
-	seenStarts uint64                          // guarded by mu; of this node's disk, the most that others remember
-	waits      error                           // guarded by mu; why the cluster is not founded
-	refused    map[string]string               // guarded by mu; who refused or was refused, and why
-	back       map[ring.NodeID]chan struct{}   // guarded by mu; capacity 1: the node is back, bring it up to date
-	core       *agree.Core                     // guarded by mu; this node's part in deciding the next ring
+	view       *membership.View              // guarded by mu
+	state      *membership.State             // guarded by mu; saved when it changes
+	started    bool                          // guarded by mu
+	resolved   []ring.NodeID                 // guarded by mu; who answered under the seeds' names, when all did
+	seenStarts uint64                        // guarded by mu; of this node's disk, the most that others remember
+	waits      error                         // guarded by mu; why the cluster is not founded
+	refused    map[string]string             // guarded by mu; who refused or was refused, and why
+	back       map[ring.NodeID]chan struct{} // guarded by mu; capacity 1: the node is back, bring it up to date
+	core       *agree.Core                   // guarded by mu; this node's part in deciding the next ring
 
 	refill    refillState
 	changing  *changing
@@ -110,7 +110,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
-		peers: map[ring.NodeID]*transport.Peer{}, refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
+		refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
 		floors: floors, windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), newest: newNewest(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
@@ -204,8 +204,7 @@ func (c *Cluster) Close() error {
 		c.gossip.stop()
 	}
 	c.mu.Lock()
-	peers := c.peers
-	c.peers = map[ring.NodeID]*transport.Peer{}
+	peers := c.peers.takeAllLocked()
 	c.mu.Unlock()
 	for _, p := range peers {
 		p.Close()
@@ -214,13 +213,6 @@ func (c *Cluster) Close() error {
 	c.wg.Wait()
 	c.settleAll()
 	return c.hints.Close()
-}
-
-// peer returns another member's connections; nil for a node that is no member.
-func (c *Cluster) peer(id ring.NodeID) *transport.Peer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.peers[id]
 }
 
 // doubtful says whether the peer is not worth waiting for: it cannot be reached

@@ -120,16 +120,18 @@ func (c *Cluster) installFloorsLocked(next settle.State) error {
 	if next == old {
 		return nil
 	}
-	c.floors.deletes.Lock()
-	defer c.floors.deletes.Unlock()
-	c.floors.gate.Lock()
-	defer c.floors.gate.Unlock()
+	// Durable first, and only then at the gate: what comes in meanwhile is stored by
+	// the old state, as what came before, and waits for no disk but its own.
 	kept := c.state.Settle
 	c.state.Settle = &next
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		c.state.Settle = kept
 		return err
 	}
+	c.floors.deletes.Lock()
+	defer c.floors.deletes.Unlock()
+	c.floors.gate.Lock()
+	defer c.floors.gate.Unlock()
 	c.floors.state.Store(&next)
 	if next.Mark > old.Mark {
 		c.clock.Observe(next.Mark)

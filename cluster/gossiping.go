@@ -76,7 +76,7 @@ func (g *gossip) heard(info membership.Info, alive bool) {
 	if c.view.Learn(info, time.Now()) {
 		c.state.Addresses[info.ID] = info.Address
 		c.saveLocked()
-		if p := c.peers[info.ID]; p != nil {
+		if p := c.peer(info.ID); p != nil {
 			p.Kick()
 		}
 	}

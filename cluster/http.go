@@ -72,7 +72,7 @@ func (c *Cluster) hear(m membership.Message) {
 		info := old.Info
 		info.ID, info.Address, info.Version, info.DataSize = n.ID, n.Address, n.Version, n.DataSize
 		c.view.Learn(info, now)
-		if p := c.peers[n.ID]; p != nil {
+		if p := c.peer(n.ID); p != nil {
 			p.Kick()
 		}
 	}

@@ -85,7 +85,7 @@ func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
 	moved := c.view.Learn(membership.Info{
 		ID: h.Node, Address: h.Address, Zone: h.Zone, Disk: h.Disk, Starts: h.Starts, Version: h.Version, DataSize: h.DataSize, Refilling: h.Refilling,
 	}, now)
-	if p := c.peers[h.Node]; p != nil {
+	if p := c.peer(h.Node); p != nil {
 		p.Kick()
 	}
 	seen := membership.Sighting{Disk: h.Disk, Starts: h.Starts}
@@ -173,10 +173,10 @@ func (c *Cluster) connectLocked() {
 		return
 	}
 	for _, m := range t.ring.Members() {
-		if m.ID != c.opts.Node && c.peers[m.ID] == nil && c.ctx.Err() == nil {
+		if m.ID != c.opts.Node && c.peer(m.ID) == nil && c.ctx.Err() == nil {
 			back := make(chan struct{}, 1)
 			c.back[m.ID] = back
-			c.peers[m.ID] = c.newPeer(m.ID)
+			c.peers.setLocked(m.ID, c.newPeer(m.ID))
 			c.wg.Go(func() { c.attend(m.ID, back) })
 		}
 	}

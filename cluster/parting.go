@@ -28,9 +28,9 @@ func (c *Cluster) forgetLocked(id ring.NodeID) {
 	if id == c.opts.Node {
 		return
 	}
-	if p := c.peers[id]; p != nil {
+	if p := c.peer(id); p != nil {
 		c.wg.Go(p.Close) // it calls back, and c.mu is held
-		delete(c.peers, id)
+		c.peers.setLocked(id, nil)
 	}
 	if back := c.back[id]; back != nil {
 		close(back) // senders hold c.mu

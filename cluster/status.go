@@ -62,7 +62,7 @@ func (c *Cluster) Status() Status {
 		if n.ID == c.opts.Node {
 			ns.Refilling, ns.DataSize = s.Refilling != "", c.opts.DataSize()
 		}
-		if p := c.peers[n.ID]; p != nil {
+		if p := c.peer(n.ID); p != nil {
 			if err := p.Err(); err != nil {
 				ns.Error = err.Error()
 			}

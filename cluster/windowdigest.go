@@ -412,6 +412,17 @@ func (t *topology) owesTo(id ring.NodeID, list int) bool {
 	return l.Owns(id) && !l.Copies(id)
 }
 
+// owesAnything says whether the member is to have anything that this node has
+// because of more than the change of the ring under way, for which it copies.
+func (t *topology) owesAnything(id ring.NodeID) bool {
+	for list := range t.lists {
+		if t.owesTo(id, list) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Cluster) serveWindowDigests(ctx context.Context, d *wire.Decoder, w *transport.Answer) error {
 	return c.serveDigestsBy(ctx, d, w, c.windowsHere)
 }
