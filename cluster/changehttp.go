@@ -97,7 +97,11 @@ func (c *Cluster) RepairHandler() http.Handler {
 		mint, errStart := timeParam(r, "start", 0)
 		maxt, errEnd := timeParam(r, "end", math.MaxInt64)
 		dry, errDry := strconv.ParseBool(cmp.Or(r.FormValue("dry_run"), "false"))
-		if err := errors.Join(errStart, errEnd, errDry); err != nil {
+		err := errors.Join(errStart, errEnd, errDry)
+		if err == nil && mint > maxt {
+			err = fmt.Errorf("start %d is behind end %d", mint, maxt)
+		}
+		if err != nil {
 			writeError(w, http.StatusBadRequest, err)
 			return
 		}

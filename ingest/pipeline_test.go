@@ -137,6 +137,9 @@ func TestWriteAgainstTheObvious(t *testing.T) {
 		if !slices.Equal(batch.Floats, want) {
 			t.Fatalf("stored %v, want %v", batch.Floats, want)
 		}
+		if told := len(batch.Floats) + len(batch.Hists) + report.SupersededFloats + report.SupersededHists + report.Total(); told != 2*n {
+			t.Fatalf("%d of %d samples are accounted for: %+v", told, 2*n, report)
+		}
 		if len(batch.Hists) != len(want) {
 			t.Fatalf("%d histograms, want %d", len(batch.Hists), len(want))
 		}

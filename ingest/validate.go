@@ -44,11 +44,15 @@ func timeText(t int64) string { return time.UnixMilli(t).UTC().Format(time.RFC33
 func (p *Pipeline) validate(batch *model.Batch, report *admission.Report) {
 	v := validation{p: p, report: report, bounds: p.bounds()}
 	if v.floats(batch) {
+		given := len(batch.Floats)
 		dropRepeated(batch)
+		report.SupersededFloats += given - len(batch.Floats)
 	}
 	batch.Hists = keepIf(batch.Hists, func(s *model.HistogramSample) bool { return v.keep(s.Ref, s.T) })
 	if repeatedHists(batch.Hists) {
+		given := len(batch.Hists)
 		dropRepeatedHists(batch)
+		report.SupersededHists += given - len(batch.Hists)
 	}
 	batch.Exemplars = keepIf(batch.Exemplars, func(e *model.Exemplar) bool {
 		// Exemplars are best effort: counted, but no reason to refuse anything.

@@ -49,7 +49,10 @@ func run(ctx context.Context, args []string, c call) int {
 	if wantsHelp(name, args) {
 		return help(c, name)
 	}
-	if name == "" {
+	switch {
+	case name == "" && len(args) == 1 && args[0] == "--version":
+		name, c.args = "version", nil
+	case name == "":
 		name = "serve"
 	}
 	v := findVerb(name)

@@ -145,4 +145,7 @@ func TestVersion(t *testing.T) {
 	if code, out, _ := runWith(t, nil, "", "version"); code != 0 || !strings.HasPrefix(out, "count ") {
 		t.Errorf("%d %q", code, out)
 	}
+	if code, out, _ := runWith(t, nil, "", "--version"); code != 0 || !strings.HasPrefix(out, "count ") {
+		t.Errorf("--version: %d %q", code, out)
+	}
 }

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
 	"github.com/count-db/count/internal/config"
@@ -24,7 +27,8 @@ func serveVerb() verb {
 
 Each setting below can be given as a flag (--node-id 2), in the YAML file that --config.file or CONFIG_FILE
 names (node_id: 2), or in the environment (NODE_ID=2). The environment wins over the file, the file over flags.
-SIGTERM and Ctrl-C end the node in good order; a second one ends it at once.
+SIGTERM and Ctrl-C end the node in good order; a second one ends it at once. SIGHUP changes nothing:
+settings are read at the start only.
 
 Examples:
   count serve --data-dir /var/lib/count --bind-address 0.0.0.0:8080
@@ -44,12 +48,37 @@ func runServe(ctx context.Context, c call) error {
 	if err != nil {
 		return fmt.Errorf("make the logger: %w", err)
 	}
+	defer outliveHangup(logger)()
 	memory := applyLimits(cfg)
 	if err := runNode(ctx, node.Options{Config: cfg, Logger: logger, Build: telemetry.ReadBuild(), Memory: memory, Place: place()}); err != nil {
 		level.Error(logger).Log("msg", "the node ends after an error", "err", err)
 		return fmt.Errorf("%w: %w", errLogged, err)
 	}
 	return nil
+}
+
+// outliveHangup keeps SIGHUP, with which people have a Prometheus read its
+// configuration again, from ending the node; the result ends that.
+func outliveHangup(logger log.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-hangups:
+				level.Warn(logger).Log("msg", "SIGHUP changes nothing: settings are read at the start only")
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(done)
+		<-ended
+	}
 }
 
 func runNode(ctx context.Context, opts node.Options) error {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,8 @@ const (
 	memoryFactor = 4
 	// requestCost is what a request counts for beside its body.
 	requestCost = 16 << 10
+	// unzipCost is what decompressing counts for: a window of 32 KiB and tables.
+	unzipCost = 48 << 10
 	// firstRead is how much room is made at first, whatever length is announced.
 	firstRead = 16 << 10
 	// maxKeptBytes is the most memory that one request leaves to the next ones.
@@ -79,6 +82,7 @@ type handler struct {
 type request struct {
 	decoder  *decoder
 	body     []byte
+	unzip    gzip.Reader
 	batch    model.Batch
 	reserved int64
 }
@@ -113,13 +117,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusMethodNotAllowed, errors.New("only POST inserts samples"))
 		return
 	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		writeError(w, http.StatusUnsupportedMediaType, fmt.Errorf("content encoding %q is not supported", enc))
+	zipped, err := compressed(r.Header)
+	if err != nil {
+		writeError(w, http.StatusUnsupportedMediaType, err)
 		return
 	}
 	req, _ := h.pool.Get().(*request)
 	defer h.recycle(req)
-	if err := h.serve(r, req); err != nil {
+	if err := h.serve(r, req, zipped); err != nil {
 		code, retryAfter := admission.StatusOf(err)
 		if errors.As(err, &badRequestError{}) {
 			code = http.StatusBadRequest
@@ -136,6 +141,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "{\"inserted\":%d}\n", len(req.decoder.items))
 }
 
+// compressed says whether the body is gzip's.
+func compressed(header http.Header) (bool, error) {
+	switch enc := header.Get("Content-Encoding"); {
+	case enc == "" || strings.EqualFold(enc, "identity"):
+		return false, nil
+	case strings.EqualFold(enc, "gzip"):
+		return true, nil
+	default:
+		return false, fmt.Errorf("content encoding %q is not supported, only gzip", enc)
+	}
+}
+
 // recycle ends a request and keeps its memory, unless it was an unusually large one.
 func (h *handler) recycle(req *request) {
 	h.deps.Sink.Release(req.reserved)
@@ -149,8 +166,8 @@ func (h *handler) recycle(req *request) {
 }
 
 // serve reads, decodes and stores a request.
-func (h *handler) serve(r *http.Request, req *request) error {
-	if err := h.read(r, req); err != nil {
+func (h *handler) serve(r *http.Request, req *request, zipped bool) error {
+	if err := h.read(r, req, zipped); err != nil {
 		return err
 	}
 	if err := h.decode(req); err != nil {
@@ -185,8 +202,8 @@ func (h *handler) decode(req *request) error {
 	return nil
 }
 
-// read reads the body.
-func (h *handler) read(r *http.Request, req *request) error {
+// read reads the body and unpacks it; the limit is for both forms of it.
+func (h *handler) read(r *http.Request, req *request, zipped bool) error {
 	limit := h.opts.MaxBodyBytes
 	tooLarge := fmt.Errorf("%w: a body may have %d bytes", admission.ErrTooLarge, limit)
 	if r.ContentLength > limit {
@@ -203,6 +220,16 @@ func (h *handler) read(r *http.Request, req *request) error {
 		return err
 	}
 	req.body = req.body[:0]
+	var body io.Reader = r.Body
+	if zipped {
+		if err := reserve(unzipCost); err != nil {
+			return err
+		}
+		if err := req.unzip.Reset(r.Body); err != nil {
+			return bodyError(err)
+		}
+		body = &req.unzip
+	}
 	for {
 		if len(req.body) == cap(req.body) {
 			grow := int64(max(cap(req.body), firstRead))
@@ -211,7 +238,7 @@ func (h *handler) read(r *http.Request, req *request) error {
 			}
 			req.body = append(make([]byte, 0, int64(cap(req.body))+grow), req.body...)
 		}
-		n, err := r.Body.Read(req.body[len(req.body):cap(req.body)])
+		n, err := body.Read(req.body[len(req.body):cap(req.body)])
 		req.body = req.body[:len(req.body)+n]
 		if int64(len(req.body)) > limit {
 			return tooLarge
@@ -219,12 +246,17 @@ func (h *handler) read(r *http.Request, req *request) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		var maxBytes *http.MaxBytesError
-		if errors.As(err, &maxBytes) {
-			return fmt.Errorf("%w: a body may have %d bytes", admission.ErrTooLarge, maxBytes.Limit)
-		}
 		if err != nil {
-			return badRequestError{fmt.Errorf("read body: %w", err)}
+			return bodyError(err)
 		}
 	}
+}
+
+// bodyError says why a body could not be read to its end.
+func bodyError(err error) error {
+	var maxBytes *http.MaxBytesError
+	if errors.As(err, &maxBytes) {
+		return fmt.Errorf("%w: a body may have %d bytes", admission.ErrTooLarge, maxBytes.Limit)
+	}
+	return badRequestError{fmt.Errorf("read body: %w", err)}
 }

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -282,8 +283,8 @@ func TestProtocolAnswers(t *testing.T) {
 	if errorOf(t, w); w.Code != 405 || w.Header().Get("Allow") != "POST" {
 		t.Errorf("GET: code %d, Allow %q", w.Code, w.Header().Get("Allow"))
 	}
-	if w := post(h, "x", "Content-Encoding", "gzip"); w.Code != 415 {
-		t.Errorf("gzip: code %d", w.Code)
+	if w := post(h, "x", "Content-Encoding", "br"); w.Code != 415 {
+		t.Errorf("br: code %d", w.Code)
 	}
 	r := httptest.NewRequest(http.MethodPost, "/insert", io.NopCloser(strings.NewReader(strings.Repeat(" ", 101))))
 	r.ContentLength = -1
@@ -296,6 +297,47 @@ func TestProtocolAnswers(t *testing.T) {
 		if w := post(h, `{"series":"m","timestamp":1,"value":1}`, "Content-Type", ct); w.Code != 201 {
 			t.Errorf("%q: code %d", ct, w.Code)
 		}
+	}
+}
+
+// A body may be compressed; the limit is for what it unpacks to as well.
+func TestGzip(t *testing.T) {
+	zip := func(text string) string {
+		var b strings.Builder
+		z := gzip.NewWriter(&b)
+		if _, err := io.WriteString(z, text); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	const good = `{"series":"m","timestamp":1,"value":1}`
+	f := &fakeSink{}
+	h := newHandler(t, f, Options{MaxBodyBytes: 4096})
+	for _, c := range []struct {
+		name, body string
+		code       int
+	}{
+		{"good", zip(good), 201},
+		{"in two members", zip(good+"\n") + zip(good), 201},
+		{"not gzip", good, 400},
+		{"cut", zip(good)[:30], 400},
+		{"changed", zip(good)[:len(zip(good))-5] + "x" + zip(good)[len(zip(good))-4:], 400},
+		{"of nothing", zip(""), 400},
+		{"nothing", "", 400},
+		{"a bomb", zip(strings.Repeat(" ", 1<<20)), 413},
+		{"large and good", zip(strings.Repeat(" ", 4000) + good), 201},
+	} {
+		if w := post(h, c.body, "Content-Encoding", "GZIP"); w.Code != c.code {
+			t.Errorf("%s: code %d %s, want %d", c.name, w.Code, w.Body, c.code)
+		} else if c.code != 201 {
+			errorOf(t, w)
+		}
+	}
+	if want := []string{"m 1 1", "m 1 1", "m 1 1", "m 1 1"}; !slices.Equal(f.stored, want) || f.reserved != 0 {
+		t.Errorf("stored %v, %d bytes reserved", f.stored, f.reserved)
 	}
 }
 

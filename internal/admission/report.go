@@ -19,6 +19,10 @@ type Report struct {
 	counts  [reasonCount]int
 	total   int
 	details []string
+
+	// Floats and histograms that were taken, but not stored because a later one
+	// of the same request is of the same series and timestamp.
+	SupersededFloats, SupersededHists int
 }
 
 // Add records n refused samples (or exemplars) for one reason. Detail is
@@ -54,7 +58,7 @@ func (r *Report) Refused() bool { return r.total > r.counts[InvalidExemplar] }
 // Reset empties the report and keeps its memory for the next use.
 func (r *Report) Reset() {
 	r.counts = [reasonCount]int{}
-	r.total = 0
+	r.total, r.SupersededFloats, r.SupersededHists = 0, 0, 0
 	clear(r.details)
 	r.details = r.details[:0]
 }

@@ -97,7 +97,7 @@ func TestValues(t *testing.T) {
 // allowed.
 func TestFaults(t *testing.T) {
 	_, err := loadWith(t, []string{"NODE_ID=0", "CLUSTER_SECRET=ok", "WAL_SYNC=sometimes", "HEARTBEAT_INTERVAL=5s", "FAILURE_TIMEOUT=1s"},
-		"nodeid: 3\nflush_interval: soon\nzone: a\nzone: b\nretention: {a: b}\n", "--node-id=zero", "--flush-intervall=3", "stray", "--wal-sync")
+		"nodeid: 3\nflush_interval: soon\nzone: a\nzone: b\nretention: {a: b}\nlookback_delta: [5m]\n", "--node-id=zero", "--flush-intervall=3", "stray", "--wal-sync")
 	var faults *FaultsError
 	if !errors.As(err, &faults) {
 		t.Fatalf("error %v", err)
@@ -110,6 +110,7 @@ func TestFaults(t *testing.T) {
 		`flush_interval (file c.yaml line 2): "soon" is not allowed; allowed: a duration`,
 		`zone (file c.yaml line 4): is given twice`,
 		`retention (file c.yaml line 5): is not a plain value`,
+		`lookback_delta (file c.yaml line 6): is not a plain value`,
 		`--node-id (flag): "zero" is not allowed`,
 		`--flush-intervall (command line): is not a known flag; allowed: perhaps flush-interval is meant`,
 		`--wal-sync (command line): has no value`,

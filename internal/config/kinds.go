@@ -22,6 +22,7 @@ type kind struct {
 	set     func(*Config, string) error
 	get     func(*Config) string // the value as one would write it
 	isBool  bool                 // the flag needs no value
+	isList  bool                 // a list is allowed in the file
 }
 
 // errNotAllowed is the fault of a value that its kind does not accept; what is
@@ -259,7 +260,7 @@ func checkAddress(s string, anyPort bool) error {
 }
 
 func addressesKind(at func(*Config) *[]string) kind {
-	return kind{allowed: "host:port, several separated by commas", get: func(c *Config) string { return strings.Join(*at(c), ",") }, set: func(c *Config, s string) error {
+	return kind{allowed: "host:port, several separated by commas", isList: true, get: func(c *Config) string { return strings.Join(*at(c), ",") }, set: func(c *Config, s string) error {
 		var all []string
 		for one := range strings.SplitSeq(s, ",") {
 			if one = strings.TrimSpace(one); one == "" || slices.Contains(all, one) {

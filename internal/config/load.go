@@ -197,9 +197,10 @@ func (l *loader) file(name string, read func(string) ([]byte, error)) map[string
 			fault(key.Value, "is given twice", "", key.Line)
 			continue
 		}
-		value, err := scalar(node)
+		kind := l.find(key.Value).kind
+		value, err := scalar(node, kind.isList)
 		if err != nil {
-			fault(key.Value, err.Error(), l.find(key.Value).kind.allowed, node.Line)
+			fault(key.Value, err.Error(), kind.allowed, node.Line)
 			continue
 		}
 		if value != "" {
@@ -209,15 +210,16 @@ func (l *loader) file(name string, read func(string) ([]byte, error)) map[string
 	return out
 }
 
-// scalar returns the text of a value; a list of scalars is joined by commas.
-func scalar(n *yaml.Node) (string, error) {
-	switch n.Kind {
-	case yaml.ScalarNode:
+// scalar returns the text of a value; a list of scalars, where one is allowed,
+// is joined by commas.
+func scalar(n *yaml.Node, list bool) (string, error) {
+	switch {
+	case n.Kind == yaml.ScalarNode:
 		if n.Tag == "!!null" {
 			return "", nil
 		}
 		return strings.TrimSpace(n.Value), nil
-	case yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode && list:
 		parts := make([]string, 0, len(n.Content))
 		for _, e := range n.Content {
 			if e.Kind != yaml.ScalarNode {

@@ -80,7 +80,7 @@ func (m *middleware) wrap(row route, next http.Handler) http.Handler {
 		if r.Body != nil && row.class != stream {
 			defer m.drain(rec, r, r.Body)
 			if r.ContentLength > m.maxBody {
-				WriteError(rec, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request body has %d bytes, more than %d (MAX_BODY_SIZE)", r.ContentLength, m.maxBody))
+				m.tooLarge(rec, r.ContentLength)
 				return
 			}
 			r.Body = http.MaxBytesReader(rec, r.Body, m.maxBody)
@@ -106,11 +106,24 @@ func (m *middleware) setDeadline(w http.ResponseWriter, limit time.Duration, now
 	}
 }
 
+// tooLarge answers a request that announces too large a body before any of it
+// is read: a client that looks meanwhile need not send it.
+func (m *middleware) tooLarge(w *recorder, announced int64) {
+	// Without it net/http allows no reading after writing: drain reads on.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		level.Debug(m.logger).Log("msg", "cannot answer before a body is read", "err", err)
+	}
+	text := fmt.Sprintf("the request body has %d bytes, more than %d (MAX_BODY_SIZE)", announced, m.maxBody)
+	w.Header().Set("Content-Length", strconv.Itoa(len(errorBody(text)))) // else the answer ends with the draining
+	WriteError(w, http.StatusRequestEntityTooLarge, text)
+	w.Flush()
+}
+
 // drainFactor times the largest body is read and thrown away of one that is
 // larger.
 const drainFactor = 8
 
-// drain reads the rest of a body that was too large before its answer is sent:
+// drain reads the rest of a body that was too large before the connection ends:
 // most clients look for the answer only when they have sent all, and would meet
 // a connection that was reset instead.
 func (m *middleware) drain(w *recorder, r *http.Request, body io.Reader) {
@@ -227,14 +240,18 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteError answers with {"error": text}.
 func WriteError(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = w.Write(errorBody(text)) // the client has gone: nobody is left to tell
+}
+
+func errorBody(text string) []byte {
 	body, err := json.Marshal(map[string]string{"error": text})
 	if err != nil {
 		body = []byte(`{"error":"unprintable error"}`)
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	_, _ = w.Write(append(body, '\n')) // the client has gone: nobody is left to tell
+	return append(body, '\n')
 }
 
 // newErrorLog takes what net/http says of bad connections.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -192,6 +193,31 @@ func TestTooLargeBodyIsAnswered(t *testing.T) {
 			t.Errorf("%s: %v %v", name, resp, err)
 		}
 		_ = conn.Close()
+	}
+}
+
+// A client that announces too large a body and waits before it sends it is told
+// at once.
+func TestTooLargeBodyIsRefusedUnsent(t *testing.T) {
+	srv := httptest.NewServer(newServer(t, Handlers{}, Options{MaxBodySize: 10}))
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "POST /insert HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Fatalf("%v %v", resp, err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), "MAX_BODY_SIZE") {
+		t.Errorf("answer %q %v", body, err)
 	}
 }
 

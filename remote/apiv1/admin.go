@@ -37,8 +37,12 @@ type adminAdapter struct {
 	status StatusReader
 }
 
-// Delete implements api.TSDBAdminStats.
+// Delete implements api.TSDBAdminStats. A selector without matchers, {}, selects
+// nothing, as in Prometheus: elsewhere none means all.
 func (a *adminAdapter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
+	if len(ms) == 0 {
+		return nil
+	}
 	return a.admin.Delete(ctx, mint, maxt, ms...)
 }
 

@@ -35,10 +35,6 @@ func (f *federation) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "error parsing form values: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	if len(r.Form["match[]"]) == 0 {
-		http.Error(w, "no match[] parameter provided", http.StatusBadRequest)
-		return
-	}
 	matchers, err := f.parser.ParseMetricSelectors(r.Form["match[]"])
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

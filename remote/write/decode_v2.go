@@ -217,7 +217,7 @@ func (d *decoder) endV2(p *points, extras *extrasV2) error {
 		})
 		return nil
 	}
-	if p.exemplars == 0 && p.marks.floats == len(d.batch.Floats) && p.marks.hists == len(d.batch.Hists) && !extras.note.given() {
+	if p.exemplars == 0 && p.invalid == 0 && p.marks.floats == len(d.batch.Floats) && p.marks.hists == len(d.batch.Hists) && !extras.note.given() {
 		d.report.Add(admission.NoSamples, 1, func() string { return "a series has neither samples nor histograms nor exemplars" })
 	}
 	return d.noteFamily(extras)

@@ -85,6 +85,7 @@ type points struct {
 	ref       model.Ref
 	rejection *admission.Rejection // of the series; then nothing is added
 	refused   int                  // samples and histograms not added for it
+	invalid   int                  // histograms not added for what they are
 	exemplars int                  // exemplars met, added or not
 	lastT     int64                // timestamp of the last sample, for exemplars without one
 	marks     batchMarks           // the batch's lengths before

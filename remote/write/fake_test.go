@@ -54,6 +54,8 @@ type fakeSink struct {
 	mu       sync.Mutex
 	reserved int64
 	lines    []string
+
+	superseded int // floats told to be so of every request
 }
 
 func (f *fakeSink) Reserve(n int64) error {
@@ -76,6 +78,7 @@ func (f *fakeSink) Write(_ context.Context, b *model.Batch, report *admission.Re
 	if f.err != nil {
 		return f.err
 	}
+	report.SupersededFloats += f.superseded
 	if f.reject != nil {
 		b.Floats = slices.DeleteFunc(b.Floats, func(s model.FloatSample) bool {
 			if !f.reject(s) {

@@ -223,7 +223,9 @@ func (h *handler) answer(w http.ResponseWriter, proto protocol, req *request, er
 		http.Error(w, err.Error(), code)
 		return
 	}
-	setWritten(w.Header(), len(d.batch.Floats), len(d.batch.Hists), len(d.batch.Exemplars))
+	// What a later sample of the request replaced is written too: a sender that is
+	// told less than it sent takes the rest for lost.
+	setWritten(w.Header(), len(d.batch.Floats)+d.report.SupersededFloats, len(d.batch.Hists)+d.report.SupersededHists, len(d.batch.Exemplars))
 	if d.report.Refused() {
 		h.stats.answered(proto, http.StatusBadRequest)
 		http.Error(w, "the rest was stored, "+d.report.String(), http.StatusBadRequest)

@@ -218,6 +218,22 @@ func TestWrittenCounts(t *testing.T) {
 	}
 }
 
+// What a later sample of the request replaced was written as well, and a
+// histogram that is refused is told of once.
+func TestWrittenCountsAreWhatWasSent(t *testing.T) {
+	s := newServer(t, Options{})
+	s.sink.superseded = 1
+	wrong := testHistogram()
+	wrong.Count++
+	w := s.post(typeV2, pack(t, &writev2.Request{Symbols: []string{"", "__name__", "m", "n"}, Timeseries: []writev2.TimeSeries{
+		{LabelsRefs: []uint32{1, 2}, Samples: []writev2.Sample{{Value: 1, Timestamp: 1}}},
+		{LabelsRefs: []uint32{1, 3}, Histograms: []writev2.Histogram{writev2.FromIntHistogram(0, 7, wrong)}},
+	}}))
+	if w.Code != 400 || written(w) != "2/0/0" || !strings.Contains(w.Body.String(), "1 refused (invalid_histogram: 1)") {
+		t.Errorf("code %d, written %s: %s", w.Code, written(w), w.Body)
+	}
+}
+
 func TestPartialWriteV1(t *testing.T) {
 	s := newServer(t, Options{})
 	s.sink.reject = func(f model.FloatSample) bool { return f.T < 10 }

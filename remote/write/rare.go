@@ -46,6 +46,7 @@ func (d *decoder) addHistogram(p *points, s model.HistogramSample) {
 		return
 	}
 	if err := canonical(&s); err != nil {
+		p.invalid++
 		d.report.Add(admission.InvalidHistogram, 1, func() string {
 			return fmt.Sprintf("native histogram at %d ms: %v", s.T, err)
 		})

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -103,6 +104,26 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	n.WaitReady()
 	if got, err := n.Range("late", 0, time.Now().UnixMilli()); err != nil || len(got) != 1 {
 		t.Errorf("%v %v", got, err)
+	}
+}
+
+// TestHangup: SIGHUP is told in the log and ends nothing.
+func TestHangup(t *testing.T) {
+	n := process.Start(t, t.TempDir())
+	for range 2 {
+		n.Hangup()
+	}
+	n.Eventually(10*time.Second, "the node tells of SIGHUP", func() error {
+		if !strings.Contains(n.Log(), "SIGHUP") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if code, text, err := n.Get("/health"); err != nil || code != 200 {
+		t.Errorf("%d %s %v", code, text, err)
+	}
+	if code := n.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 

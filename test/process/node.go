@@ -156,6 +156,10 @@ func (n *Node) Stop() int {
 	return n.cmd.ProcessState.ExitCode()
 }
 
+// Hangup sends SIGHUP, as a terminal that closes or a script that wants settings
+// read again.
+func (n *Node) Hangup() { _ = n.cmd.Process.Signal(syscall.SIGHUP) }
+
 // Pause and Resume stop and continue the process, as a machine that hangs.
 func (n *Node) Pause() { _ = n.cmd.Process.Signal(syscall.SIGSTOP) }
 
