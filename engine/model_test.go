@@ -394,6 +394,9 @@ func difference(t fataler, db *engine.DB, want *content, mint, maxt int64) strin
 		if !slices.EqualFunc(got, expected, sameSample) {
 			return fmt.Sprintf("%s in [%d, %d]:\n%s", key, mint, maxt, diffSamples(got, expected))
 		}
+		if held, err := plain.Holds(i, mint, maxt); err != nil || held != (len(expected) > 0) {
+			return fmt.Sprintf("%s with %d samples in [%d, %d]: Holds says %v, %v", key, len(expected), mint, maxt, held, err)
+		}
 		if !want.versions {
 			continue
 		}

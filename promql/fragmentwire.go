@@ -100,9 +100,12 @@ func DecodeFragment(data []byte) (Fragment, error) {
 }
 
 // AnswerFragment computes a fragment that came over the wire, as RunFragment
-// does, and returns the answer for the asking node. An error means that another
-// node may do better.
+// does, or finds the series of a Listing, and returns the answer for the asking
+// node. An error means that another node may do better.
 func (e *Engine) AnswerFragment(ctx context.Context, s Store, fragment []byte) ([]byte, error) {
+	if isListing(fragment) {
+		return answerListing(ctx, s, fragment)
+	}
 	f, err := DecodeFragment(fragment)
 	if err != nil {
 		return nil, err

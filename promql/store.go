@@ -14,6 +14,8 @@ type (
 	Store = store.Store
 	// SeriesLookup is a store that can look one series up.
 	SeriesLookup = store.SeriesLookup
+	// SeriesLister is a store that finds series without their samples.
+	SeriesLister = store.SeriesLister
 	// SeriesSet walks the series of a Select.
 	SeriesSet = store.SeriesSet
 	// Series is one series of a set.

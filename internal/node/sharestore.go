@@ -59,20 +59,14 @@ func (s *clusterStore) job(f promql.Fragment, p plan.Part) cluster.Job[computed]
 		Fragment: f.Append(nil), Turn: turnOf(f),
 		Here: func(ctx context.Context, share *cluster.Share) (computed, error) {
 			c, err := over(ctx, &shareStore{s.local, share})
-			if err != nil && !endsQuery(err) {
-				err = fmt.Errorf("%w: %w", cluster.ErrUseless, err)
-			}
-			return c, err
+			return c, uselessUnless(err, endsQuery)
 		},
 		Merged: func(ctx context.Context, share *cluster.Share) (computed, error) {
 			return over(ctx, mergedStore{s, share})
 		},
 		Decode: func(answer []byte) (computed, error) {
 			result, err := promql.DecodeAnswer(p, answer)
-			if errors.Is(err, promql.ErrAnswer) {
-				err = fmt.Errorf("%w: %w", cluster.ErrUseless, err)
-			}
-			return computed{result: result}, err
+			return computed{result: result}, uselessUnless(err, func(err error) bool { return !errors.Is(err, promql.ErrAnswer) })
 		},
 	}
 }

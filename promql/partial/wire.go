@@ -66,14 +66,14 @@ func (r *Result) Append(dst []byte, query string) []byte {
 	case wireRows:
 		dst = wire.AppendUvarint(dst, uint64(len(r.rows)))
 		for _, s := range r.rows {
-			dst = appendLabels(dst, s.Labels)
+			dst = AppendLabels(dst, s.Labels)
 			dst = appendFloats(dst, s.V, s.OK)
 			dst = appendHistograms(dst, s.H)
 		}
 	case wireGroups:
 		dst = wire.AppendUvarint(dst, uint64(len(r.groups)))
 		for _, g := range r.groups {
-			dst = appendLabels(dst, g.labels)
+			dst = AppendLabels(dst, g.labels)
 			if s, ok := g.state.(wireState); ok {
 				dst = s.encode(dst)
 			}
@@ -123,7 +123,7 @@ func Decode(p *Program, g Grid, data []byte) (*Result, error) {
 	switch r.wireKind() {
 	case wireRows:
 		for range d.Count(seriesBytes(g)) {
-			ls := decodeLabels(&d)
+			ls := DecodeLabels(&d)
 			v, ok := decodeFloats(&d, g.Len())
 			r.rows = append(r.rows, Series{Labels: ls, V: v, OK: ok, H: decodeHistograms(&d, g.Len())})
 			if d.Err() != nil {
@@ -136,7 +136,7 @@ func Decode(p *Program, g Grid, data []byte) (*Result, error) {
 			least = 1 + g.Len() // a count for each step
 		}
 		for range d.Count(least) {
-			gr := &group{labels: decodeLabels(&d), state: p.agg.newState(g.Len())}
+			gr := &group{labels: DecodeLabels(&d), state: p.agg.newState(g.Len())}
 			if s, ok := gr.state.(wireState); ok {
 				s.decode(&d)
 			}
@@ -183,11 +183,11 @@ func (r *Result) appendTop(dst []byte) []byte {
 	}
 	dst = wire.AppendUvarint(dst, uint64(len(kept)))
 	for _, i := range kept {
-		dst = appendLabels(dst, r.names[i])
+		dst = AppendLabels(dst, r.names[i])
 	}
 	dst = wire.AppendUvarint(dst, uint64(len(r.groups)))
 	for _, g := range r.groups {
-		dst = appendLabels(dst, g.labels)
+		dst = AppendLabels(dst, g.labels)
 		for _, entries := range g.state.(*topState).steps {
 			dst = wire.AppendUvarint(dst, uint64(len(entries)))
 			for _, e := range entries {
@@ -202,14 +202,14 @@ func (r *Result) appendTop(dst []byte) []byte {
 func (r *Result) decodeTop(d *wire.Decoder) {
 	n := d.Count(1)
 	for i := range n {
-		r.names[int32(i)] = decodeLabels(d)
+		r.names[int32(i)] = DecodeLabels(d)
 	}
 	for range d.Count(1 + r.grid.Len()) {
 		if d.Err() != nil {
 			return
 		}
 		s := newTopState(r.prog.agg.op, r.prog.agg.k, r.grid.Len())
-		g := &group{labels: decodeLabels(d), state: s}
+		g := &group{labels: DecodeLabels(d), state: s}
 		for k := range s.steps {
 			for range d.Count(9) {
 				series, v := d.Uvarint(), d.Float64()
@@ -224,7 +224,8 @@ func (r *Result) decodeTop(d *wire.Decoder) {
 	}
 }
 
-func appendLabels(dst []byte, ls labels.Labels) []byte {
+// AppendLabels appends a label set: number, names and values.
+func AppendLabels(dst []byte, ls labels.Labels) []byte {
 	dst = wire.AppendUvarint(dst, uint64(ls.Len()))
 	ls.Range(func(l labels.Label) {
 		dst = wire.AppendString(dst, l.Name)
@@ -233,7 +234,8 @@ func appendLabels(dst []byte, ls labels.Labels) []byte {
 	return dst
 }
 
-func decodeLabels(d *wire.Decoder) labels.Labels {
+// DecodeLabels reads a label set; names that are not ascending are an error.
+func DecodeLabels(d *wire.Decoder) labels.Labels {
 	n := d.Count(2)
 	b := labels.NewScratchBuilder(n)
 	last := ""

@@ -70,7 +70,7 @@ func (q *labelQuerier) open(ctx context.Context, hints *storage.SelectHints, ms 
 	if mint > maxt {
 		return nil, nil
 	}
-	set, err := q.store.Select(ctx, mint, maxt, ms...)
+	set, err := q.find(ctx, mint, maxt, hints, ms)
 	if err != nil {
 		noted.Fail(ctx, err)
 		return nil, fmt.Errorf("select series: %w", err)
@@ -79,6 +79,22 @@ func (q *labelQuerier) open(ctx context.Context, hints *storage.SelectHints, ms 
 	q.sets = append(q.sets, set)
 	q.mu.Unlock()
 	return &seriesSet{ctx: ctx, set: set, mint: mint, maxt: maxt, hints: hints, warned: annotations.Annotations{}}, nil
+}
+
+// seriesFunc is the function that Prometheus names in the hints where it wants the
+// labels of series and none of their samples.
+const seriesFunc = "series"
+
+func (q *labelQuerier) find(ctx context.Context, mint, maxt int64, hints *storage.SelectHints, ms []*labels.Matcher) (store.SeriesSet, error) {
+	lister, ok := q.store.(store.SeriesLister)
+	if !ok || hints == nil || hints.Func != seriesFunc {
+		return q.store.Select(ctx, mint, maxt, ms...) //nolint:wrapcheck // the caller says what was done
+	}
+	limit := hints.Limit
+	if hints.ShardCount > 0 {
+		limit = 0 // it is of one shard
+	}
+	return lister.ListSeries(ctx, mint, maxt, limit, ms...) //nolint:wrapcheck // the caller says what was done
 }
 
 func (q *labelQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {

@@ -49,6 +49,14 @@ type SeriesLookup interface {
 	SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (SeriesSet, error)
 }
 
+// SeriesLister may be implemented by a Store that finds the series which have
+// samples in a range without handing the samples out: the set has exactly those,
+// and nothing reads them. limit 0 = no limit; with one the first series by labels
+// are enough.
+type SeriesLister interface {
+	ListSeries(ctx context.Context, mint, maxt int64, limit int, ms ...*labels.Matcher) (SeriesSet, error)
+}
+
 // SeriesSet walks the series of a Select in the order of labels.Compare, each
 // label set once. It belongs to one goroutine; the series it hands out do not.
 //

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	prompromql "github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"github.com/count-db/count/cluster"
@@ -284,6 +285,46 @@ func (s *spreadCluster) compareAll(through ...int) {
 	for _, q := range spreadQueries {
 		turn++
 		s.compare(through[turn%len(through)], q)
+	}
+	for range 5 {
+		turn++
+		s.compareSeries(through[turn%len(through)])
+	}
+}
+
+// compareSeries asks through a node which series have samples in a range, as
+// /api/v1/series does.
+func (s *spreadCluster) compareSeries(i int) {
+	s.t.Helper()
+	mint := s.begin + s.rng.Int64N(s.now-s.begin+30_000)
+	l := promql.Listing{
+		MinT: mint, MaxT: mint + s.rng.Int64N(60_000), Limit: []int{0, 0, 7}[s.rng.IntN(3)],
+		Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "__name__", []string{".+", "g|h", "c_.*", "nothing"}[s.rng.IntN(4)])},
+	}
+	want, _, err := l.List(context.Background(), s.truth)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	q, err := prom.New(s.stores[i]).Querier(0, math.MaxInt64)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = q.Close() }() // it only closes sets
+	set := q.Select(context.Background(), false, &storage.SelectHints{Start: l.MinT, End: l.MaxT, Func: "series", Limit: l.Limit}, l.Matchers...)
+	var got []labels.Labels
+	for set.Next() {
+		got = append(got, set.At().Labels())
+	}
+	s.compared++
+	if err := set.Err(); err != nil || len(set.Warnings()) > 0 {
+		if err != nil && !strings.Contains(err.Error(), cluster.ErrNoAnswer.Error()) {
+			s.t.Fatalf("series of %+v through node %d: %v", l, i+1, err)
+		}
+		s.marked++
+		return
+	}
+	if !slices.EqualFunc(got, want, labels.Equal) {
+		s.t.Fatalf("series of %v in [%d, %d] limit %d through node %d: %v, want %v", l.Matchers, l.MinT, l.MaxT, l.Limit, i+1, got, want)
 	}
 }
 
