@@ -52,6 +52,7 @@ type Cluster struct {
 	seenStarts uint64                        // guarded by mu; of this node's disk, the most that others remember
 	waits      error                         // guarded by mu; why the cluster is not founded
 	refused    map[string]string             // guarded by mu; who refused or was refused, and why
+	misfits    map[ring.NodeID]string        // guarded by mu; members that cannot be talked to, and why
 	back       map[ring.NodeID]chan struct{} // guarded by mu; capacity 1: the node is back, bring it up to date
 	core       *agree.Core                   // guarded by mu; this node's part in deciding the next ring
 
@@ -110,7 +111,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
-		refused: map[string]string{}, back: map[ring.NodeID]chan struct{}{},
+		refused: map[string]string{}, misfits: map[ring.NodeID]string{}, back: map[ring.NodeID]chan struct{}{},
 		floors: floors, windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now()), lingering: map[*write]struct{}{}, changes: newChanges(), newest: newNewest(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},

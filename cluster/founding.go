@@ -58,7 +58,7 @@ func (c *Cluster) askSeeds() {
 		}
 		answer, err := c.probe(address)
 		if err != nil {
-			if transport.CodeOf(err) == transport.CodeRefused {
+			if transport.CodeOf(err) == transport.CodeRefused || misfit(err) != "" {
 				refused = fmt.Errorf("%s: %w", address, err)
 			} else {
 				silent = fmt.Errorf("%s: %w", address, err)

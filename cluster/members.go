@@ -225,8 +225,36 @@ func (c *Cluster) newPeer(id ring.NodeID) *transport.Peer {
 			}
 			return nil
 		},
-		Up: func(up bool) { c.onUp(id, up) },
+		Up:     func(up bool) { c.onUp(id, up) },
+		Failed: func(err error) { c.onFailed(id, err) },
 	})
+}
+
+// misfit says why the two ends of a connection did not come to talk though they
+// reached one another, "" where it was something else.
+func misfit(err error) string {
+	var h *transport.HandshakeError
+	if errors.As(err, &h) {
+		return h.Text
+	}
+	return ""
+}
+
+// onFailed is called after each attempt to connect to a member that failed. What
+// an operator has to mend is logged when it begins and when it changes.
+func (c *Cluster) onFailed(id ring.NodeID, err error) {
+	text := misfit(err)
+	if text == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.misfits[id] == text {
+		return
+	}
+	c.misfits[id] = text
+	n, _ := c.view.Get(id, time.Now())
+	c.warn("a member cannot be talked to", errors.New(text), "node", id, "address", n.Address)
 }
 
 // onUp is called when a member can be reached and when it no longer can.
@@ -238,6 +266,7 @@ func (c *Cluster) onUp(id ring.NodeID, up bool) {
 	if !up {
 		c.changes.gone(id, time.Now())
 	} else {
+		delete(c.misfits, id)
 		select {
 		case c.back[id] <- struct{}{}:
 		default:

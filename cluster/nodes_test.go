@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -69,13 +71,22 @@ type testCluster struct {
 	rf    int
 	hosts []string
 	nodes []*testNode
+	// around is what stands around a node's listener.
+	around func(n *testNode, ln net.Listener) net.Listener
 }
 
 func hostOf(id int) string { return fmt.Sprintf("node%d:80", id) }
 
 // newTestCluster makes and starts n nodes that found a cluster.
 func newTestCluster(t *testing.T, n, rf int, alter ...func(*Options)) *testCluster {
-	tc := &testCluster{t: t, net: memnet.New(), rf: rf}
+	tc := &testCluster{t: t, net: memnet.New(), rf: rf, around: func(_ *testNode, ln net.Listener) net.Listener { return ln }}
+	tc.found(n, alter...)
+	return tc
+}
+
+// found makes and starts n nodes that found the cluster.
+func (tc *testCluster) found(n int, alter ...func(*Options)) {
+	t := tc.t
 	for i := range n {
 		tc.hosts = append(tc.hosts, hostOf(i+1))
 	}
@@ -94,7 +105,6 @@ func newTestCluster(t *testing.T, n, rf int, alter ...func(*Options)) *testClust
 			tc.stop(n)
 		}
 	})
-	return tc
 }
 
 func (tc *testCluster) make(id int) *testNode {
@@ -127,9 +137,9 @@ func (tc *testCluster) start(n *testNode) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(transport.Path, c.Connect())
-	n.web = &http.Server{Handler: mux}
+	n.web = &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() {
-		if err := n.web.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := n.web.Serve(tc.around(n, ln)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			tc.t.Errorf("serve: %v", err)
 		}
 	}()

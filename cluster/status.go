@@ -21,6 +21,7 @@ type NodeStatus struct {
 	InSight   bool   `json:"in_sight"`
 	Refilling bool   `json:"refilling,omitempty"`
 	OwedBytes int64  `json:"owed_bytes"` // hints kept here for it
+	TLS       bool   `json:"tls"`        // this node is connected to it, by TLS
 	Error     string `json:"error,omitempty"`
 }
 
@@ -66,6 +67,7 @@ func (c *Cluster) Status() Status {
 			if err := p.Err(); err != nil {
 				ns.Error = err.Error()
 			}
+			ns.TLS = p.Encrypted()
 		}
 		s.Nodes = append(s.Nodes, ns)
 	}
@@ -86,13 +88,23 @@ func (c *Cluster) problemsLocked(now time.Time) []string {
 	}
 	for _, n := range c.view.Nodes(now) {
 		if n.InRing && n.ID != c.opts.Node && !n.Up {
-			out = append(out, fmt.Sprintf("node %d at %s is not in sight", n.ID, n.Address))
+			out = append(out, fmt.Sprintf("node %d at %s is not in sight", n.ID, n.Address)+c.whyAway(n.ID))
 		}
 	}
 	for _, who := range slices.Sorted(maps.Keys(c.refused)) {
 		out = append(out, c.refused[who])
 	}
 	return out
+}
+
+// whyAway is why a member cannot be talked to, as the end of a sentence.
+func (c *Cluster) whyAway(id ring.NodeID) string {
+	if p := c.peer(id); p != nil {
+		if text := misfit(p.Err()); text != "" {
+			return ": " + text
+		}
+	}
+	return ""
 }
 
 // Health is what /health needs to know.

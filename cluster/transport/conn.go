@@ -104,7 +104,7 @@ func (l *link) end(reason error) {
 	l.out, l.spare = nil, nil
 	close(l.done)
 	// The reason is what callers see; an error of closing adds nothing to it.
-	_ = l.nc.Close()
+	_ = closeNow(l.nc)
 }
 
 func (l *link) reason() error {

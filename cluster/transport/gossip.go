@@ -201,13 +201,13 @@ func (g *Gossip) connect(id ring.NodeID, kind string, timeout time.Duration) (ne
 		return nil, nil, err
 	}
 	if hello.Node != id {
-		_ = nc.Close() // the wrong node is what matters
+		_ = closeNow(nc) // the wrong node is what matters
 		return nil, nil, fmt.Errorf("node %d answers at the address of node %d", hello.Node, id)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.conns == nil {
-		_ = nc.Close() // closed meanwhile
+		_ = closeNow(nc) // closed meanwhile
 		return nil, nil, ErrClosed
 	}
 	g.conns[nc] = struct{}{}
@@ -218,7 +218,7 @@ func (g *Gossip) forget(nc net.Conn) {
 	g.mu.Lock()
 	delete(g.conns, nc)
 	g.mu.Unlock()
-	_ = nc.Close() // nothing more is expected of it
+	_ = closeNow(nc) // nothing more is expected of it
 }
 
 // Accept takes a connection of one of the gossip kinds.
@@ -226,7 +226,7 @@ func (g *Gossip) Accept(kind string, nc net.Conn, in *bufio.Reader, from Hello) 
 	g.mu.Lock()
 	if g.conns == nil {
 		g.mu.Unlock()
-		_ = nc.Close() // closed meanwhile
+		_ = closeNow(nc) // closed meanwhile
 		return
 	}
 	g.conns[nc] = struct{}{}
@@ -299,7 +299,7 @@ func (g *Gossip) Shutdown() error {
 	g.mu.Unlock()
 	var errs []error
 	for nc := range conns {
-		if err := nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := closeNow(nc); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

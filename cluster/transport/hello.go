@@ -2,9 +2,11 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -68,7 +70,7 @@ type Greeter interface {
 // DialFunc opens a connection to host:port.
 type DialFunc func(ctx context.Context, address string) (net.Conn, error)
 
-// NetDial dials over TCP.
+// NetDial dials over TCP, without TLS.
 func NetDial(ctx context.Context, address string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", address)
@@ -109,7 +111,7 @@ func Connect(ctx context.Context, dial DialFunc, address, kind string, g Greeter
 		err = nc.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		_ = nc.Close() // what went wrong before is what matters
+		_ = closeNow(nc) // what went wrong before is what matters
 		return nil, nil, Hello{}, err
 	}
 	return nc, in, hello, nil
@@ -131,27 +133,19 @@ func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello
 	if hello.Secret != "" {
 		req.Header.Set("Authorization", "Bearer "+hello.Secret)
 	}
-	if err := req.Write(nc); err != nil {
-		return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
+	written := req.Write(nc)
 	in := bufio.NewReaderSize(nc, 64<<10)
 	resp, err := http.ReadResponse(in, req)
 	if err != nil {
+		// With TLS 1.3 it is only now that a certificate of this node is refused, and
+		// perhaps while the request is written: what was said before the end counts.
+		if err = explainTLS(err); written != nil && !errors.As(err, new(*HandshakeError)) {
+			err = written
+		}
 		return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		defer resp.Body.Close()
-		text, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		if err != nil {
-			return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
-		}
-		var answer struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(text, &answer) != nil || answer.Error == "" {
-			answer.Error = fmt.Sprintf("HTTP status %d", resp.StatusCode)
-		}
-		return nil, Hello{}, Errorf(CodeRefused, "%s", answer.Error)
+		return nil, Hello{}, refusal(resp)
 	}
 	theirs, err := decodeHello(resp.Header.Get(helloHeader))
 	if err != nil {
@@ -161,6 +155,30 @@ func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello
 		return nil, Hello{}, &RemoteError{Code: CodeRefused, Text: err.Error()}
 	}
 	return in, theirs, nil
+}
+
+// refusal is why a connection was not upgraded.
+func refusal(resp *http.Response) error {
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	var answer struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(text, &answer) != nil || answer.Error == "" {
+		answer.Error = fmt.Sprintf("HTTP status %d", resp.StatusCode)
+	}
+	switch {
+	case resp.StatusCode == http.StatusBadRequest && bytes.Contains(text, []byte("HTTPS server")): // as net/http puts it
+		return &HandshakeError{Text: "it speaks TLS, and this node does not: set CLUSTER_TLS=require, or prefer while the cluster changes over"}
+	case resp.StatusCode == http.StatusUnauthorized:
+		return &HandshakeError{Text: "it asks for a password, which the right CLUSTER_SECRET does without: the secret must be the same on all nodes"}
+	case resp.StatusCode == http.StatusForbidden:
+		return &HandshakeError{Text: answer.Error}
+	}
+	return Errorf(CodeRefused, "%s", answer.Error)
 }
 
 // Ask makes one call to whoever answers at the address, over a connection of its

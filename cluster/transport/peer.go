@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -21,7 +22,7 @@ const (
 	silenceMost    = 3 * time.Second        // then a connection is given up and made anew
 )
 
-// PeerOptions are what a Peer needs. All are required but Up
+// PeerOptions are what a Peer needs. All are required but Up, Failed
 // and RequestIDs.
 type PeerOptions struct {
 	// Address returns the peer's present host:port; empty when it is not known.
@@ -38,6 +39,9 @@ type PeerOptions struct {
 	// Up is called when the peer can be reached and when it no longer can. It
 	// must not block.
 	Up func(up bool)
+	// Failed is called when an attempt to connect has failed; optional. It must
+	// not block.
+	Failed func(err error)
 }
 
 // Peer is another node: its connections, made anew whenever they end. One
@@ -92,6 +96,9 @@ func (p *Peer) keep() {
 		samples, calls, err := p.connect()
 		if err != nil {
 			p.set(nil, nil, err)
+			if p.opts.Failed != nil && p.ctx.Err() == nil {
+				p.opts.Failed(err)
+			}
 			p.pause(pause)
 			pause = min(2*pause, retryMost)
 			continue
@@ -125,7 +132,7 @@ func (p *Peer) connect() (samples, calls *client, err error) {
 			return nil, err
 		}
 		if err := p.opts.Met(hello); err != nil {
-			_ = nc.Close() // the refusal is what matters
+			_ = closeNow(nc) // the refusal is what matters
 			return nil, err
 		}
 		ids := p.opts.RequestIDs
@@ -138,7 +145,7 @@ func (p *Peer) connect() (samples, calls *client, err error) {
 		return nil, nil, err
 	}
 	if calls, err = open(); err != nil {
-		_ = samples.nc.Close() // the second failure is what matters
+		_ = closeNow(samples.nc) // the second failure is what matters
 		return nil, nil, err
 	}
 	return samples, calls, nil
@@ -196,6 +203,17 @@ func (p *Peer) Connected() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.samples != nil
+}
+
+// Encrypted says whether there is a connection, and by TLS.
+func (p *Peer) Encrypted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.samples == nil {
+		return false
+	}
+	_, yes := p.samples.nc.(*tls.Conn)
+	return yes
 }
 
 // Silence is how long the peer has owed an answer while nothing was heard of it.

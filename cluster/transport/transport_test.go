@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	gonet "net"
 	"net/http"
 	"slices"
 	"strings"
@@ -135,15 +137,20 @@ func (h *host) Call(ctx context.Context, from ring.NodeID, op Op, payload []byte
 }
 
 func listen(t *testing.T, net *memnet.Network, id ring.NodeID, cluster string) *host {
+	return listenAt(t, net, id, cluster, fmt.Sprintf("node%d", id), func(ln gonet.Listener) gonet.Listener { return ln })
+}
+
+// listenAt is listen at an address, behind what around puts around the listener.
+func listenAt(t *testing.T, net *memnet.Network, id ring.NodeID, cluster, address string, around func(gonet.Listener) gonet.Listener) *host {
 	h := &host{names: newNames(1000 * model.Ref(id)), id: id, cluster: cluster, samples: map[string]float64{}}
 	h.srv = NewServer(h, h, testIDs, nil)
-	ln, err := net.Listen(fmt.Sprintf("node%d", id))
+	ln, err := net.Listen(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := &http.Server{Handler: h.srv}
+	web := &http.Server{Handler: h.srv, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() {
-		if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := web.Serve(around(ln)); !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("serve: %v", err)
 		}
 	}()

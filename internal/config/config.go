@@ -14,6 +14,11 @@ type Config struct {
 	Standalone        bool // CLUSTER_ENABLED=false was said: the node takes no joins
 	ClusterName       string
 	ClusterSecret     string
+	ClusterTLS        string // TLSAuto, TLSOff, TLSPrefer or TLSRequire
+	ClusterTLSCA      string // file; empty = the system's CAs
+	ClusterTLSCert    string // file; empty = that of the web config file
+	ClusterTLSKey     string // file; empty = that of the web config file
+	ClusterTLSName    string // empty = the host of each node's address
 	Zone              string
 	ReplicationFactor int
 	CopyRate          int64 // bytes a second
@@ -72,6 +77,14 @@ const (
 	SyncAlways   = "always"
 	SyncInterval = "interval"
 	SyncNever    = "never"
+)
+
+// The ways of CLUSTER_TLS.
+const (
+	TLSAuto    = "auto" // require where WEB_CONFIG_FILE has TLS, else off
+	TLSOff     = "off"
+	TLSPrefer  = "prefer"
+	TLSRequire = "require"
 )
 
 // BufferSize bounds the memory buffer: by samples, by bytes, or, when both are

@@ -122,17 +122,20 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestWebConfigInACluster: nodes could not reach one another, so it is refused
-// with the reason; on a node alone it is fine.
-func TestWebConfigInACluster(t *testing.T) {
-	_, err := loadWith(t, []string{"WEB_CONFIG_FILE=/etc/web.yml", "CLUSTER_NODES=a:1,b:2"}, "")
-	if err == nil || !strings.Contains(err.Error(), `WEB_CONFIG_FILE (environment): "/etc/web.yml" does not go with a cluster`) {
-		t.Errorf("error %v", err)
-	}
-	for _, alone := range [][]string{{}, {"CLUSTER_NODES=a:1", "CLUSTER_ENABLED=false"}} {
-		if cfg, err := loadWith(t, append(alone, "WEB_CONFIG_FILE=/etc/web.yml"), ""); err != nil || cfg.WebConfigFile == "" {
-			t.Errorf("%v: %v", alone, err)
+// TestClusterTLS: certificate and key go together, and the ways are named.
+func TestClusterTLS(t *testing.T) {
+	for _, wrong := range []struct{ env, want string }{
+		{"CLUSTER_TLS_CERT_FILE=/etc/node.pem", `CLUSTER_TLS_CERT_FILE (environment): "/etc/node.pem" goes with CLUSTER_TLS_KEY_FILE only`},
+		{"CLUSTER_TLS_KEY_FILE=/etc/node.key", `CLUSTER_TLS_KEY_FILE (environment): "/etc/node.key" goes with CLUSTER_TLS_CERT_FILE only`},
+		{"CLUSTER_TLS=always", `CLUSTER_TLS (environment): "always" is not allowed; allowed: auto, off, prefer or require`},
+	} {
+		if _, err := loadWith(t, []string{wrong.env}, ""); err == nil || !strings.Contains(err.Error(), wrong.want) {
+			t.Errorf("%s: %v, want %s", wrong.env, err, wrong.want)
 		}
+	}
+	cfg, err := loadWith(t, []string{"WEB_CONFIG_FILE=/etc/web.yml", "CLUSTER_NODES=a:1,b:2", "CLUSTER_TLS_CERT_FILE=c", "CLUSTER_TLS_KEY_FILE=k"}, "")
+	if err != nil || cfg.WebConfigFile == "" || cfg.ClusterTLS != TLSAuto {
+		t.Errorf("%+v %v", cfg, err)
 	}
 }
 

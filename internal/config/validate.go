@@ -22,9 +22,11 @@ func (l *loader) finish(cfg *Config, set map[string]given) {
 	if _, explicit := set["heartbeat_interval"]; !explicit {
 		cfg.HeartbeatInterval = min(cfg.HeartbeatInterval, max(cfg.FailureTimeout/4, 10*time.Millisecond))
 	}
-	if cfg.ClusterEnabled && cfg.WebConfigFile != "" {
-		l.together(set, "web_config_file", cfg.WebConfigFile, "does not go with a cluster: the nodes speak plain HTTP to one another at the same port and could not reach this one",
-			"TLS and passwords in a proxy in front of the nodes, CLUSTER_SECRET between them, and this setting on a node alone (CLUSTER_ENABLED=false)")
+	for _, pair := range [][2]string{{"cluster_tls_cert_file", "cluster_tls_key_file"}, {"cluster_tls_key_file", "cluster_tls_cert_file"}} {
+		given, other := l.find(pair[0]).kind.get(cfg), l.find(pair[1]).kind.get(cfg)
+		if given != "" && other == "" {
+			l.together(set, pair[0], given, "goes with "+strings.ToUpper(pair[1])+" only", "both, or none of them")
+		}
 	}
 	if cfg.FailureTimeout < cfg.HeartbeatInterval {
 		l.together(set, "failure_timeout", cfg.FailureTimeout.String(), "is shorter than HEARTBEAT_INTERVAL ("+cfg.HeartbeatInterval.String()+")", "at least HEARTBEAT_INTERVAL")

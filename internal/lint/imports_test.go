@@ -25,6 +25,7 @@ internal/wire       :
 internal/invariants :
 internal/admission  :
 internal/noted      :
+internal/selfsigned :
 internal/telemetry  :
 internal/config     :
 internal/seriescache: internal/model
@@ -41,7 +42,7 @@ test                : cmd engine ingest remote promql cluster dashboards interna
 `
 
 // leaves are what all parts may share.
-const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/noted internal/seriescache"
+const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/noted internal/seriescache internal/selfsigned"
 
 type lawRow struct {
 	folder  string

@@ -28,25 +28,21 @@ func (n *Node) clustered() (bool, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("look for the state of a cluster: %w", err)
 	}
-	if err == nil && n.opts.Config.WebConfigFile != "" {
-		return false, errWebConfig
+	if err != nil {
+		return false, nil
 	}
-	return err == nil, nil
+	return true, n.security.joinable()
 }
 
 var (
 	errGrowing    = errors.New("this node was alone and gets ready for others: try again")
-	errWebConfig  = errors.New("WEB_CONFIG_FILE does not go with a cluster, and a node that others join is one of a cluster: the nodes speak plain HTTP to one another; put TLS and passwords into a proxy in front")
 	errStandalone = errors.New("this node takes no joins: CLUSTER_ENABLED is false")
 )
 
 // growUp is asked when another node wants to join a node alone.
 func (p *parts) growUp() error {
-	switch {
-	case p.standalone:
-		return errStandalone
-	case p.guarded:
-		return errWebConfig
+	if p.joinable != nil {
+		return p.joinable
 	}
 	p.growing.Do(func() { close(p.grown) })
 	return errGrowing

@@ -1,13 +1,11 @@
 package node
 
 import (
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/cluster/membership"
@@ -33,7 +31,7 @@ func (n *Node) connectCluster(p *parts) error {
 		MaxSamples: cfg.QueryMaxSamples, MaxSpreads: cfg.QueryConcurrency,
 		CopyRate: cfg.CopyRate, CopyShare: float64(cfg.CopyCPUPercent) / 100,
 		Rule: compareHistograms,
-		FS:   n.fs, Dir: n.clusterDir(),
+		FS:   n.fs, Dir: n.clusterDir(), Dial: n.security.dial(),
 		Logger: n.part("cluster"), Metrics: p.metrics,
 		RequestIDs: transport.RequestIDs{Of: telemetry.RequestID, With: telemetry.WithRequestID},
 		LogCalls:   cfg.LogLevel == "debug" || cfg.LogLevel == "trace",
@@ -77,12 +75,7 @@ var errNotFromCluster = errors.New("this path is for the nodes of the cluster: t
 // fromCluster reports whether a request may come from the cluster's own side:
 // any may, as long as no secret is set.
 func (n *Node) fromCluster(r *http.Request) error {
-	secret := n.opts.Config.ClusterSecret
-	if secret == "" {
-		return nil
-	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(secret)) != 1 {
+	if secret := n.opts.Config.ClusterSecret; secret != "" && !server.KnowsSecret(r, secret) {
 		return errNotFromCluster
 	}
 	return nil

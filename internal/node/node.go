@@ -49,6 +49,7 @@ type Node struct {
 	registry *prometheus.Registry
 	server   *server.Server
 	slots    *slots
+	security *security
 	started  time.Time
 
 	// why is the reason the node is not ready; nil = it is. Health reads it.
@@ -63,11 +64,15 @@ const uiPath = "/ui/"
 // the rest and gives the port back.
 func New(opts Options) (*Node, error) {
 	cfg := opts.Config
+	secured, err := newSecurity(vfs.OS(), cfg)
+	if err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", cfg.BindAddress)
 	if err != nil {
 		return nil, fmt.Errorf("bind BIND_ADDRESS: %w", err)
 	}
-	n := &Node{opts: opts, fs: vfs.OS(), listener: listener, registry: telemetry.NewRegistry(opts.Build), started: time.Now()}
+	n := &Node{opts: opts, fs: vfs.OS(), listener: listener, registry: telemetry.NewRegistry(opts.Build), security: secured, started: time.Now()}
 	n.notReady("the storage is being opened")
 	n.slots = newSlots(n.whyNotReady)
 	handlers := n.slots.handlers(n)
@@ -80,6 +85,8 @@ func New(opts Options) (*Node, error) {
 		MaxBodySize:   cfg.MaxBodySize,
 		QueryTimeout:  cfg.QueryTimeout,
 		WebConfigFile: cfg.WebConfigFile,
+		ClusterSecret: cfg.ClusterSecret,
+		AlsoPlain:     secured.alsoPlain(),
 		LogLevel:      cfg.LogLevel,
 		Logger:        opts.Logger,
 		Registerer:    n.registry,
@@ -99,6 +106,9 @@ func (n *Node) Run(ctx context.Context) error {
 	serving := make(chan error, 1)
 	go func() { serving <- n.server.Serve(n.listener) }()
 	level.Info(n.opts.Logger).Log("msg", "listening", "address", n.Address(), "node_id", n.opts.Config.NodeID, "version", n.opts.Build.Version)
+	if n.security.mode() == config.TLSPrefer {
+		level.Warn(n.opts.Logger).Log("msg", "CLUSTER_TLS=prefer is for changing over to TLS: nodes can be made to talk without it; set require, or leave it out, when all nodes have TLS")
+	}
 	for {
 		p, err := n.start()
 		if err != nil {

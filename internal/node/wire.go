@@ -33,9 +33,8 @@ import (
 type parts struct {
 	db          *engine.DB
 	cluster     *cluster.Cluster
-	clustered   bool // reads and writes go through the cluster
-	standalone  bool // CLUSTER_ENABLED=false: no joins are taken
-	guarded     bool // WEB_CONFIG_FILE: other nodes could not reach it
+	clustered   bool  // reads and writes go through the cluster
+	joinable    error // why a node alone takes no joins; nil: it does
 	metrics     *prometheus.Registry
 	aloneState  vfs.FS        // of a node that is not clustered: its ring of one
 	grown       chan struct{} // closed when another node wants to join a node alone
@@ -62,8 +61,11 @@ func (n *Node) open() (*parts, error) {
 		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
 	}
 	p := &parts{
-		db: db, clustered: clustered, standalone: n.opts.Config.Standalone, guarded: n.opts.Config.WebConfigFile != "", grown: make(chan struct{}),
+		db: db, clustered: clustered, joinable: n.security.joinable(), grown: make(chan struct{}),
 		metrics: prometheus.NewRegistry(),
+	}
+	if n.opts.Config.Standalone {
+		p.joinable = errStandalone
 	}
 	if err := n.connect(p); err != nil {
 		return nil, errors.Join(err, p.close())

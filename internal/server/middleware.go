@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -252,9 +251,4 @@ func errorBody(text string) []byte {
 		body = []byte(`{"error":"unprintable error"}`)
 	}
 	return append(body, '\n')
-}
-
-// newErrorLog takes what net/http says of bad connections.
-func newErrorLog(l log.Logger) *stdlog.Logger {
-	return stdlog.New(log.NewStdlibAdapter(level.Debug(log.With(l, "part", "http"))), "", 0)
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/http/pprof"
+	"strings"
 )
 
 // Handlers are the parts that the routes lead to. A nil one leaves its routes
@@ -55,6 +56,18 @@ type route struct {
 	handler http.Handler
 	class   class
 	prefix  bool // matches everything below the path
+}
+
+// forNodes says whether a path is for nodes and those who look after them: who
+// knows CLUSTER_SECRET needs no password of the web config file there.
+func forNodes(path string) bool {
+	switch path {
+	case "/internal/", "/replicate", "/health", "/-/healthy", "/-/ready":
+		return true
+	case "/query/range", "/query/aggregated": // nodes ask there for a node's own copy; all else of queries is below these
+		return true
+	}
+	return strings.HasPrefix(path, "/cluster/")
 }
 
 // class says what a request of the route may take.

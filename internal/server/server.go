@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -31,6 +33,11 @@ type Options struct {
 	QueryTimeout time.Duration
 	// WebConfigFile holds TLS and basic-auth settings. Default: none.
 	WebConfigFile string
+	// ClusterSecret opens the routes of nodes to who knows it, without a password.
+	// Default: none.
+	ClusterSecret string
+	// AlsoPlain takes plain HTTP beside TLS, where WebConfigFile has TLS.
+	AlsoPlain bool
 	// LogLevel is the least level that Logger shows, for libraries that want to
 	// know. Default: "info".
 	LogLevel string
@@ -53,8 +60,11 @@ const (
 
 // Server answers on one listener.
 type Server struct {
-	opts Options
-	http http.Server
+	opts   Options
+	table  []route
+	around *middleware
+	http   http.Server
+	plain  http.Server // of AlsoPlain, for what does not speak TLS
 }
 
 // New builds the handler of all routes.
@@ -76,15 +86,18 @@ func New(h Handlers, opts Options) (*Server, error) {
 			return nil, fmt.Errorf("check web config file %s: %w", opts.WebConfigFile, err)
 		}
 	}
-	around := newMiddleware(opts)
-	s := &Server{opts: opts, http: http.Server{
-		Handler:           stripPrefix(opts.RoutePrefix, router(routes(h, opts.RoutePrefix, opts.AdminAPI), around)),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          newErrorLog(opts.Logger),
-	}}
+	s := &Server{opts: opts, around: newMiddleware(opts), table: routes(h, opts.RoutePrefix, opts.AdminAPI)}
+	s.bound(&s.http)
+	s.bound(&s.plain)
+	s.http.Handler = stripPrefix(opts.RoutePrefix, router(s.table, s.around, s.around.wrap(route{path: "unknown"}, http.HandlerFunc(notFound))))
 	return s, nil
+}
+
+// bound limits what clients can hold up. The time for the header is that for the
+// TLS handshake before it, too.
+func (s *Server) bound(h *http.Server) {
+	h.ReadHeaderTimeout, h.IdleTimeout, h.MaxHeaderBytes = headerTimeout, idleTimeout, maxHeader
+	h.ErrorLog = newErrorLog(s.opts.Logger)
 }
 
 // Handler returns the handler of all routes, for tests that need no listener.
@@ -93,30 +106,76 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 // Serve answers requests on l until Shutdown or Close; then it returns nil.
 func (s *Server) Serve(l net.Listener) error {
 	file := s.opts.WebConfigFile
+	end := func() error { return nil }
+	if file != "" {
+		l, end = s.aroundToolkit(l)
+	}
 	// The toolkit says at level info where it listens; the node says so itself.
 	quiet := telemetry.Slog(s.opts.Logger, "warn")
-	err := web.Serve(l, &s.http, &web.FlagConfig{WebConfigFile: &file}, quiet)
-	if err == nil || err == http.ErrServerClosed { //nolint:errorlint // documented to be returned bare
+	err := served(web.Serve(l, &s.http, &web.FlagConfig{WebConfigFile: &file}, quiet))
+	if err := errors.Join(err, end()); err != nil {
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// served is why serving ended, nil when it was asked to.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	return err
+}
+
+// aroundToolkit prepares a listener for the toolkit, which puts its handler around
+// ours and then TLS around the listener. What the toolkit has no setting for
+// begins with the first Accept: then its handler is in place, and nobody was
+// answered yet. end waits for what was begun beside the toolkit.
+func (s *Server) aroundToolkit(l net.Listener) (around net.Listener, end func() error) {
+	var split *splitter
+	var beside sync.WaitGroup
+	var plainErr error // read behind beside
+	if s.opts.AlsoPlain {
+		split = newSplitter(l, headerTimeout)
+		l = &split.encrypted
+	}
+	start := func() {
+		if s.opts.ClusterSecret != "" {
+			s.http.Handler = s.besidePasswords(s.http.Handler)
+		}
+		if split != nil {
+			s.plain.Handler = s.http.Handler
+			beside.Go(func() { plainErr = served(s.plain.Serve(&split.plain)) })
+		}
+	}
+	return &starting{Listener: l, start: start}, func() error {
+		if split == nil {
+			return nil
+		}
+		err := split.close()
+		beside.Wait()
+		if errors.Is(plainErr, net.ErrClosed) {
+			plainErr = nil // by the other side
+		}
+		return errors.Join(err, plainErr)
+	}
 }
 
 // Shutdown stops listening and waits for running requests until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.http.Shutdown(ctx); err != nil {
+	if err := errors.Join(s.http.Shutdown(ctx), s.plain.Shutdown(ctx)); err != nil {
 		return fmt.Errorf("wait for running requests: %w", err)
 	}
 	return nil
 }
 
 // Close drops all connections at once.
-func (s *Server) Close() error { return s.http.Close() }
+func (s *Server) Close() error { return errors.Join(s.http.Close(), s.plain.Close()) }
 
-// router puts the table behind gorilla/mux. Paths are matched in their escaped
+// router puts the table behind gorilla/mux; others takes all other paths. Paths are matched in their escaped
 // form, so that %2F stays part of a series key, and are not cleaned, so that a
 // key may hold any characters.
-func router(table []route, around *middleware) http.Handler {
+func router(table []route, around *middleware, others http.Handler) http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, row := range table {
 		if row.handler == nil {
@@ -129,7 +188,7 @@ func router(table []route, around *middleware) http.Handler {
 			r.Path(row.path).Handler(h)
 		}
 	}
-	r.NotFoundHandler = around.wrap(route{path: "unknown"}, http.HandlerFunc(notFound))
+	r.NotFoundHandler = others
 	return r
 }
 

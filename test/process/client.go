@@ -13,7 +13,13 @@ import (
 )
 
 // Client talks to a node as a user's program would.
-type Client struct{ URL string }
+type Client struct {
+	URL string
+	// HTTP sends the requests; nil = one that knows no certificates of its own.
+	HTTP *http.Client
+	// Authorization is the header of that name in all requests, "" = none.
+	Authorization string
+}
 
 var httpClient = &http.Client{Timeout: 30 * time.Second}
 
@@ -23,10 +29,17 @@ func (c Client) Do(method, path string, header http.Header, body []byte) (int, h
 	if err != nil {
 		return 0, nil, "", err
 	}
+	if c.Authorization != "" {
+		req.Header.Set("Authorization", c.Authorization)
+	}
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	resp, err := httpClient.Do(req)
+	by := c.HTTP
+	if by == nil {
+		by = httpClient
+	}
+	resp, err := by.Do(req)
 	if err != nil {
 		return 0, nil, "", err
 	}

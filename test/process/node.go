@@ -27,6 +27,7 @@ type Node struct {
 	Address string
 
 	t       testing.TB
+	as      Client // how it is talked to; of the URL only the scheme
 	binary  string
 	env     []string
 	dataDir string
@@ -56,7 +57,14 @@ func StartUnready(t testing.TB, dataDir string, env ...string) *Node {
 // StartBinary is StartUnready of another binary.
 func StartBinary(t testing.TB, binary, dataDir string, env ...string) *Node {
 	t.Helper()
-	n := &Node{t: t, binary: binary, env: env, dataDir: dataDir, log: &logTail{}}
+	return StartSecured(t, binary, dataDir, Client{URL: "http://"}, env...)
+}
+
+// StartSecured is StartBinary of a node that is talked to as the client says: of
+// its URL only the scheme counts.
+func StartSecured(t testing.TB, binary, dataDir string, as Client, env ...string) *Node {
+	t.Helper()
+	n := &Node{t: t, as: as, binary: binary, env: env, dataDir: dataDir, log: &logTail{}}
 	t.Cleanup(func() {
 		n.Kill()
 		if t.Failed() {
@@ -88,12 +96,24 @@ func (n *Node) start(bind string) {
 	}()
 	select {
 	case n.Address = <-address:
-		n.Client = Client{URL: "http://" + n.Address}
+		n.talk()
 	case <-exited:
 		n.t.Fatalf("the node ended while starting: %v\n%s", n.err, n.log)
 	case <-time.After(startTimeout):
 		n.t.Fatalf("the node does not say where it listens\n%s", n.log)
 	}
+}
+
+func (n *Node) talk() {
+	scheme, _, _ := strings.Cut(n.as.URL, "://")
+	n.Client = n.as
+	n.URL = scheme + "://" + n.Address
+}
+
+// TalkAs changes how the node is talked to.
+func (n *Node) TalkAs(as Client) {
+	n.as = as
+	n.talk()
 }
 
 // WaitReady waits until /-/ready answers 200.
