@@ -87,21 +87,3 @@ func (db *DB) copyFile(name, dir string) error {
 	}
 	return vfs.WriteFile(db.fs, filepath.Join(dir, name), data)
 }
-
-// Spans returns the ranges of time that the files have samples of, as first and
-// last timestamp in ms. A snapshot has all of its samples in files.
-func (db *DB) Spans() [][2]int64 {
-	v := db.views.acquire()
-	if v == nil {
-		return nil
-	}
-	var out [][2]int64
-	for _, f := range v.files {
-		if f.Samples > 0 {
-			out = append(out, [2]int64{f.MinT, f.MaxT})
-		}
-	}
-	// What release may fail to close was only read.
-	_ = db.views.release(v)
-	return out
-}

@@ -52,6 +52,7 @@ Examples:
                  on there. Default: the system's directory for temporary files, from
                  which it goes in any case
   --rate N       samples a second at most
+  --batch N      samples of one request, default and at most 200000
   --patience D   how long the cluster may be busy or away; default 10m
   --into DIR     put files there instead of writing through a cluster
   --node N       whose files
@@ -64,7 +65,7 @@ func runRestore(ctx context.Context, c call) error {
 	fs, server := newFlags(c, "restore")
 	id, into, scratch := fs.String("id", "", ""), fs.String("into", "", ""), fs.String("scratch", "", "")
 	node, overwrite := fs.Uint64("node", 0, ""), fs.Bool("overwrite", false, "")
-	rate := fs.Int64("rate", 0, "")
+	rate, batch := fs.Int64("rate", 0, ""), fs.Int("batch", backup.DefaultBatch, "")
 	patience := fs.String("patience", transfer.DefaultPatience.String(), "")
 	args, err := parse(fs, c.args)
 	if err != nil {
@@ -91,7 +92,7 @@ func runRestore(ctx context.Context, c call) error {
 	if *into != "" {
 		return restoreInto(ctx, c, bucket, m, *node, *into)
 	}
-	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: secretOf(c), Rate: *rate}
+	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: secretOf(c), Rate: *rate, Batch: *batch}
 	if *scratch == "" {
 		if o.Scratch, err = os.MkdirTemp("", "count-restore-*"); err != nil {
 			return err

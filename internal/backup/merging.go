@@ -31,9 +31,8 @@ type source struct {
 
 func (r *restoring) open(ctx context.Context, mint, maxt int64) (*merging, error) {
 	m := &merging{mint: mint, maxt: maxt}
-	any := labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")
 	for _, n := range r.nodes {
-		sel, err := n.db.Select(ctx, mint, maxt, any)
+		sel, err := n.db.Select(ctx, mint, maxt, everySeries())
 		if err != nil {
 			m.close()
 			return nil, fmt.Errorf("read the snapshot of node %d: %w", n.node.ID, err)
@@ -42,6 +41,10 @@ func (r *restoring) open(ctx context.Context, mint, maxt int64) (*merging, error
 		m.tombstones = append(m.tombstones, n.db.Tombstones(mint, maxt)...)
 	}
 	return m, nil
+}
+
+func everySeries() *labels.Matcher {
+	return labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")
 }
 
 func (m *merging) close() {

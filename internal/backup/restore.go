@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -17,8 +18,10 @@ import (
 	"github.com/count-db/count/internal/vfs"
 )
 
+// DefaultBatch is how many samples a restore sends at once.
+const DefaultBatch = 200_000
+
 const (
-	restoreSamples  = 200_000  // of one request
 	restoreBytes    = 12 << 20 // of one request
 	restoreHists    = 500      // histograms of a series at once: they may be large
 	restoreMetadata = 10_000   // families at once
@@ -36,6 +39,8 @@ type RestoreOptions struct {
 	Overwrite bool
 	Secret    string // of the cluster; empty: none
 	Rate      int64  // bounds the samples in a second; 0 = it does not
+	// Batch is how many samples are sent at once; 0 = DefaultBatch.
+	Batch int
 }
 
 // Restore writes what a backup holds through a running cluster: the snapshots of
@@ -52,6 +57,9 @@ func Restore(ctx context.Context, b Bucket, m *Manifest, to *transfer.Node, o Re
 	}
 	defer func() { err = errors.Join(err, unlock.Close()) }()
 	p.Total.Add(m.Bytes())
+	if o.Batch <= 0 || o.Batch > DefaultBatch {
+		o.Batch = DefaultBatch
+	}
 	r := &restoring{to: to, opts: o, progress: p, pace: NewPace(o.Rate)}
 	if r.tracker, err = r.resume(ctx, m); err != nil {
 		return err
@@ -176,26 +184,11 @@ var windowMillis = engine.Window.Milliseconds()
 func (r *restoring) windows() []int64 {
 	set := map[int64]bool{}
 	for _, n := range r.nodes {
-		for _, span := range n.db.Spans() {
-			for w := floorDiv(span[0], windowMillis); w <= floorDiv(span[1], windowMillis); w++ {
-				set[w] = true
-			}
+		for _, w := range n.db.Windows() {
+			set[w] = true
 		}
 	}
-	out := make([]int64, 0, len(set))
-	for w := range set {
-		out = append(out, w)
-	}
-	slices.Sort(out)
-	return out
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
+	return slices.Sorted(maps.Keys(set))
 }
 
 // window sends the merged samples of a window.
@@ -213,9 +206,9 @@ func (r *restoring) window(ctx context.Context, w int64) (err error) {
 		if err != nil || !ok {
 			return err
 		}
-		for part := range slices.Values(split(cols)) {
+		for _, part := range split(cols, r.opts.Batch) {
 			r.encoder.Series(ls, &part)
-			if r.encoder.Samples >= restoreSamples || len(r.encoder.Body()) >= restoreBytes {
+			if r.encoder.Samples >= r.opts.Batch || len(r.encoder.Body()) >= restoreBytes {
 				if err := r.flush(ctx); err != nil {
 					return err
 				}
@@ -226,13 +219,13 @@ func (r *restoring) window(ctx context.Context, w int64) (err error) {
 }
 
 // split cuts the samples of a series into parts of which each fits into a body.
-func split(cols *model.Columns) []model.Columns {
-	if len(cols.T) <= restoreSamples && len(cols.Hist) <= restoreHists {
+func split(cols *model.Columns, batch int) []model.Columns {
+	if len(cols.T) <= batch && len(cols.Hist) <= restoreHists {
 		return []model.Columns{*cols}
 	}
 	var out []model.Columns
-	for i := 0; i < len(cols.T); i += restoreSamples {
-		j := min(i+restoreSamples, len(cols.T))
+	for i := 0; i < len(cols.T); i += batch {
+		j := min(i+batch, len(cols.T))
 		part := model.Columns{T: cols.T[i:j], V: cols.V[i:j], Ver: cols.Ver[i:j]}
 		if len(cols.ST) > 0 {
 			part.ST = cols.ST[i:j]
@@ -270,8 +263,7 @@ func (r *restoring) extras(ctx context.Context) error {
 				return err
 			}
 		}
-		any := labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")
-		found, err := n.db.Exemplars(ctx, math.MinInt64, math.MaxInt64, []*labels.Matcher{any})
+		found, err := n.db.Exemplars(ctx, math.MinInt64, math.MaxInt64, []*labels.Matcher{everySeries()})
 		if err != nil {
 			return fmt.Errorf("read exemplars of node %d: %w", n.node.ID, err)
 		}

@@ -29,7 +29,9 @@ type s3Bucket struct {
 // newS3Bucket opens s3://bucket/prefix. Keys, region and endpoint are those that
 // AWS's own tools read: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 // AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Without
-// keys in the environment the files and the machine's role are asked.
+// keys in the environment the files and the machine's role are asked, without a
+// region the server. The bucket is named in the path, or in the host where the
+// endpoint is one of those that want that (AWS, Google, Aliyun).
 func newS3Bucket(u *url.URL, environ []string) (*s3Bucket, error) {
 	env := func(name string) string {
 		for _, kv := range environ {
@@ -56,8 +58,7 @@ func newS3Bucket(u *url.URL, environ []string) (*s3Bucket, error) {
 		if err != nil || e.Host == "" {
 			return nil, fmt.Errorf("AWS_ENDPOINT_URL %q is not a URL", other)
 		}
-		endpoint, o.Secure, o.BucketLookup = e.Host, e.Scheme != "http", minio.BucketLookupPath
-		o.Region = cmp.Or(o.Region, "us-east-1")
+		endpoint, o.Secure = e.Host, e.Scheme != "http"
 	}
 	client, err := minio.New(endpoint, o)
 	if err != nil {
@@ -89,8 +90,9 @@ func (b *s3Bucket) Upload(ctx context.Context, name string, r io.Reader, size in
 			return fmt.Errorf("read what becomes %s: %w", name, err)
 		}
 		r = bytes.NewReader(body)
-	} else if size > mostParts*partSize {
-		o.PartSize = uint64(size/mostParts + 1)
+	} else {
+		r = &wholeReader{r, size}
+		o.PartSize = max(partSize, uint64(size/mostParts+1))
 	}
 	if _, err := b.client.PutObject(ctx, b.bucket, path.Join(b.prefix, name), r, size, o); err != nil {
 		return fmt.Errorf("upload %s: %w", name, b.explain(err))
@@ -98,16 +100,40 @@ func (b *s3Bucket) Upload(ctx context.Context, name string, r io.Reader, size in
 	return nil
 }
 
+// wholeReader reads left bytes. Where they end early its error is none of io's own:
+// minio-go takes these for the end of what is to be sent, and tries again to send
+// too little.
+type wholeReader struct {
+	r    io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (w *wholeReader) Read(b []byte) (int, error) {
+	if w.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := w.r.Read(b[:min(int64(len(b)), w.left)])
+	w.left -= int64(n)
+	switch {
+	case err == nil || w.left == 0:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		return n, fmt.Errorf("%d bytes are missing at the end: %w", w.left, io.ErrUnexpectedEOF)
+	}
+	return n, fmt.Errorf("%d bytes before the end: %w", w.left, err)
+}
+
 // explain says what an operator can do about an answer of S3, where that is not
 // plain.
 func (b *s3Bucket) explain(err error) error {
 	hint := ""
-	switch minio.ToErrorResponse(err).Code {
-	case minio.NoSuchBucket:
+	switch r := minio.ToErrorResponse(err); {
+	case r.Code == minio.NoSuchBucket:
 		hint = fmt.Sprintf("create the bucket %s first", b.bucket)
-	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch":
+	case r.StatusCode == http.StatusForbidden:
 		hint = "are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right, and may they read, write, list and delete here?"
-	case "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "IllegalLocationConstraintException":
+	case r.Code == minio.AuthorizationHeaderMalformed, r.Code == minio.InvalidRegion, r.StatusCode == http.StatusMovedPermanently:
 		hint = fmt.Sprintf("is AWS_REGION the region of the bucket %s?", b.bucket)
 	default:
 		return err
