@@ -283,6 +283,10 @@ func (s *Set) uniteTombstones() {
 	}
 }
 
+// Tombstones returns the deletes that the nodes know of. They are all there are
+// when the set is at its end without error and warnings.
+func (s *Set) Tombstones() []model.Tombstone { return s.tombstones }
+
 func hasTombstone(all []model.Tombstone, t *model.Tombstone) bool {
 	return slices.ContainsFunc(all, func(o model.Tombstone) bool {
 		return o.Version == t.Version && o.MinT == t.MinT && o.MaxT == t.MaxT && slices.EqualFunc(o.Matchers, t.Matchers,

@@ -49,6 +49,24 @@ func (s *clusterStore) Select(ctx context.Context, mint, maxt int64, ms ...*labe
 	return clusterSet{set}, nil
 }
 
+// deletes returns the deletes that overlap [mint, maxt], as a read of this range
+// meets them; complete says whether they are all there are.
+func (s *clusterStore) deletes(ctx context.Context, mint, maxt int64) (all []model.Tombstone, complete bool, err error) {
+	if s.cluster.CopyIsComplete(ctx) {
+		return s.local.db.Tombstones(mint, maxt), true, nil
+	}
+	// No series matches: the nodes answer with their deletes alone.
+	set, err := s.cluster.Select(ctx, mint, maxt, &labels.Matcher{Type: labels.MatchEqual, Name: labels.MetricName, Value: ""},
+		&labels.Matcher{Type: labels.MatchNotEqual, Name: labels.MetricName, Value: ""})
+	if err != nil {
+		return nil, false, fmt.Errorf("ask the cluster for deletes: %w", err)
+	}
+	defer set.Close()
+	for set.Next() { // there is none
+	}
+	return set.Tombstones(), len(set.Warnings()) == 0, set.Err()
+}
+
 // SelectSeries implements promql's store.SeriesLookup: only the nodes that hold
 // the series matter.
 func (s *clusterStore) SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (promql.SeriesSet, error) {

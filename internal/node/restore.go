@@ -213,7 +213,10 @@ func (s *restores) onlyAbsent(ctx context.Context, series []restoredSeries) (kep
 	for _, name := range names {
 		there[name] = true
 	}
-	deletes := s.db.Tombstones(mint, maxt)
+	deletes, err := s.deletes(ctx, mint, maxt)
+	if err != nil {
+		return 0, err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookupsAtOnce)
 	var mu sync.Mutex
@@ -232,6 +235,25 @@ func (s *restores) onlyAbsent(ctx context.Context, series []restoredSeries) (kep
 		})
 	}
 	return kept, g.Wait()
+}
+
+// deletes returns the deletes that overlap a range of time, also those that this
+// node has missed.
+func (s *restores) deletes(ctx context.Context, mint, maxt int64) ([]model.Tombstone, error) {
+	c, ok := s.store.(interface {
+		deletes(ctx context.Context, mint, maxt int64) (all []model.Tombstone, complete bool, err error)
+	})
+	if !ok {
+		return s.db.Tombstones(mint, maxt), nil
+	}
+	all, complete, err := c.deletes(ctx, mint, maxt)
+	if err == nil && !complete {
+		err = errIncomplete
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for deletes: %w", err)
+	}
+	return all, nil
 }
 
 // absentOf leaves of a series what is absent.
