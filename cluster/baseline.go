@@ -27,6 +27,7 @@ type based struct {
 func withBaseline(local Local, clock Clock, state *membership.State, o Options) (Local, error) {
 	if state.Baseline == 0 {
 		state.Baseline = clock.Now()
+		state.Strange = state.Ring == nil && len(local.Windows()) > 0
 		if err := o.FS.MkdirAll(o.Dir); err != nil {
 			return nil, fmt.Errorf("make the folder of the cluster's state: %w", err)
 		}

@@ -150,7 +150,7 @@ func changeCode(err error) int {
 	switch {
 	case errors.Is(err, errBadRequest):
 		return http.StatusBadRequest
-	case errors.Is(err, rebalance.ErrChanging), errors.Is(err, rebalance.ErrDone), errors.Is(err, rebalance.ErrRefused):
+	case errors.Is(err, rebalance.ErrChanging), errors.Is(err, rebalance.ErrDone), errors.Is(err, rebalance.ErrRefused), errors.Is(err, errTakenBack):
 		return http.StatusConflict
 	}
 	return http.StatusServiceUnavailable

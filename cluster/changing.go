@@ -35,7 +35,7 @@ type changing struct {
 	mu      sync.Mutex
 	reports map[ring.NodeID]rebalance.Report // guarded by mu; of the change under way
 	copying uint64                           // guarded by mu; the dual ring that is copied for
-	left    bool                             // guarded by mu; this node was asked to leave: it does not join again
+	left    bool                             // guarded by mu; this node leaves or has left: it does not join by itself
 	problem string                           // guarded by mu; why the last step failed
 	meter   meter                            // guarded by mu
 	stuck   string                           // guarded by mu; why this node's copying does not go on
@@ -60,10 +60,11 @@ func (g *changing) note(problem string) (isNew bool) {
 	return isNew
 }
 
-func (g *changing) hasLeft() bool {
+// why returns why the last step failed; empty: it did not.
+func (g *changing) why() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.left
+	return g.problem
 }
 
 // watchRing looks at the ring again and again and does what is this node's part.
@@ -260,13 +261,28 @@ func (c *Cluster) fetchRing(ctx context.Context, id ring.NodeID) {
 	}
 }
 
+// errStrange is why a node with data of its own does not join: its samples would
+// count as the newest of all, because their age is not known, and hide what the
+// cluster has acknowledged.
+var errStrange = errors.New("DATA_DIR holds samples of before this node knew the cluster, and joining would mix them into the cluster's: " +
+	"start it with an empty DATA_DIR, and bring them in with count export and count import, or with count backup and count restore")
+
 // joinWhenWanted asks the members to let this node join.
 func (c *Cluster) joinWhenWanted(t *topology) error {
 	if c.changing.hasLeft() {
 		return nil
 	}
+	if c.isStrange() {
+		return errStrange
+	}
 	wish := rebalance.Request{Kind: rebalance.Join, Node: c.opts.Node, Disk: c.opts.Disk.ID, Zone: c.opts.Zone}
 	return c.wishThrough(t, wish)
+}
+
+func (c *Cluster) isStrange() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Strange
 }
 
 // correctRecord has the ring record this node's disk when it has merged its data
@@ -412,44 +428,6 @@ func (c *Cluster) finishWhenReady(t *topology, reports map[ring.NodeID]rebalance
 		c.changing.now()
 	}
 	return err
-}
-
-// Leave drains this node: it returns nil when its membership has ended and what
-// it held has its full copies elsewhere. Cancelling ctx does not take it back.
-func (c *Cluster) Leave(ctx context.Context) error {
-	c.changing.mu.Lock()
-	c.changing.left = true
-	c.changing.mu.Unlock()
-	tick := time.NewTicker(changeInterval / 4)
-	defer tick.Stop()
-	for {
-		t := c.topo.Load()
-		switch {
-		case t == nil:
-			return unavailable(c.notFounded())
-		case !t.member:
-			c.info("this node has left the cluster", "ring", t.ring.Number())
-			return nil
-		case !t.ring.Changing():
-			err := c.Change(ctx, rebalance.Request{Kind: rebalance.Leave, Node: c.opts.Node})
-			if errors.Is(err, rebalance.ErrRefused) {
-				c.changing.mu.Lock()
-				c.changing.left = false
-				c.changing.mu.Unlock()
-				return err
-			}
-			if err != nil && c.changing.note(err.Error()) {
-				c.warn("leaving goes on later", err)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.ctx.Done():
-			return ErrClosed
-		}
-	}
 }
 
 // ChangeStatus is a change of the ring in the status.

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/internal/model"
 )
 
 // TestGossip: nodes learn of each other by gossip over the one port: a new node
@@ -72,6 +74,56 @@ func TestMovedNode(t *testing.T) {
 			if n.ID == 3 && n.Address != "elsewhere:80" {
 				t.Fatalf("known at %s", n.Address)
 			}
+		}
+	})
+}
+
+// TestStrangeNodeIsReplaced: a node with data of its own is told that it does not
+// join, and its next start, on an empty disk and at another address, does so, though
+// not all others have noticed that the first one is gone.
+func TestStrangeNodeIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		// The first node looks for who has gone on the second, the others 0.7 s after.
+		phase := func(d time.Duration) { pause(time.Until(time.Now().Truncate(time.Second).Add(time.Second + d))) }
+		for _, n := range tc.nodes[1:] {
+			phase(700 * time.Millisecond)
+			tc.stop(n)
+			tc.start(n)
+			tc.ready()
+		}
+		n := tc.make(4)
+		ref, err := n.local.Intern(metric("0001"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, wait, err := n.local.Begin(context.Background(), &model.Batch{Floats: []model.FloatSample{{T: 1, V: 666, Ref: ref}}}, false)
+		if err == nil {
+			err = wait()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		tc.mustWrite(tc.nodes[0], "0001", 1, 1)
+		tc.nodes = append(tc.nodes, n)
+		tc.start(n)
+		tc.until("it says why it does not join", time.Minute, func() bool {
+			return strings.Contains(strings.Join(n.Health().Problems, " "), "empty DATA_DIR")
+		})
+		pause(10 * time.Second)
+		if r := tc.nodes[0].RingRecord(); r.Number != 1 || !tc.nodes[0].inSight(4) {
+			t.Errorf("ring %d; in sight: %v", r.Number, tc.nodes[0].inSight(4))
+		}
+		phase(650 * time.Millisecond)
+		tc.stop(n)
+		tc.wipe(n)
+		n.host = "elsewhere:80"
+		tc.start(n) // the others know that it was gone, the first one does not
+		tc.untilMembers(1, 2, 3, 4)
+		tc.ready()
+		for _, n := range tc.nodes {
+			tc.expect(n, "0001", 1, 1)
 		}
 	})
 }

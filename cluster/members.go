@@ -141,9 +141,10 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 		if err := c.installFloorsLocked(next); err != nil {
 			return err
 		}
-		c.state.Ring = record
+		strange := c.state.Strange
+		c.state.Ring, c.state.Strange = record, strange && record.Member(c.opts.Node) == nil
 		if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
-			c.state.Ring = old
+			c.state.Ring, c.state.Strange = old, strange
 			return err
 		}
 		c.windows.clear() // its lists are others
@@ -155,6 +156,7 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	}
 	c.view.SetRing(t.ring, time.Now())
 	c.partLocked(old, record)
+	c.noteLeaving(old, record)
 	c.checkDiskLocked(nil)
 	c.gate.Lock()
 	c.topo.Store(t)
@@ -327,6 +329,10 @@ func (c *Cluster) nudge(id ring.NodeID) {
 	}
 }
 
+// noteVisitors notes whether nodes outside the ring are connected. One that becomes
+// a member stands on its peer's word from then on; should it vanish before that
+// peer ever reaches it, nobody says that it is gone, and its next start, at another
+// address or on another disk, would be taken for a second node of its id.
 func (c *Cluster) noteVisitors() {
 	connected := map[ring.NodeID]bool{}
 	c.server.Peers(func(h transport.Hello) { connected[h.Node] = true })
@@ -334,8 +340,14 @@ func (c *Cluster) noteVisitors() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.view.Nodes(now) {
-		if !n.InRing && n.ID != c.opts.Node && (n.Up || connected[n.ID]) {
+		p := c.peers.get(n.ID)
+		switch {
+		case n.ID == c.opts.Node:
+		case !n.InRing && (n.Up || connected[n.ID]):
 			c.view.SetUp(n.ID, connected[n.ID], now)
+		case n.InRing && n.Up && !connected[n.ID] && p != nil && !p.Connected():
+			c.view.SetUp(n.ID, false, now)
+			c.noteSightLocked()
 		}
 	}
 }

@@ -86,6 +86,11 @@ func (c *Cluster) problemsLocked(now time.Time) []string {
 	if c.topo.Load() == nil && c.waits != nil {
 		out = append(out, c.waits.Error())
 	}
+	if t := c.topo.Load(); t != nil && !t.member {
+		if why := c.changing.why(); why != "" {
+			out = append(out, "this node is no member yet: "+why)
+		}
+	}
 	for _, n := range c.view.Nodes(now) {
 		if n.InRing && n.ID != c.opts.Node && !n.Up {
 			out = append(out, fmt.Sprintf("node %d at %s is not in sight", n.ID, n.Address)+c.whyAway(n.ID))

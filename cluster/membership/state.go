@@ -100,6 +100,9 @@ type State struct {
 	// Baseline is the version of the samples that were stored before this node
 	// kept versions.
 	Baseline model.Version `json:"baseline,omitempty"`
+	// Strange says that this node stored samples before it knew of any ring. Such a
+	// node may found a cluster or be a member already, but it does not join one.
+	Strange bool `json:"strange,omitempty"`
 	// Refilling says why this node must merge its data back; empty: it need not.
 	Refilling string `json:"refilling,omitempty"`
 	// Merged is the disk on which such a merge was completed last.

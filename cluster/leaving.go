@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/rebalance"
+	"github.com/count-db/count/cluster/ring"
+)
+
+// errTakenBack ends a leave whose change was aborted.
+var errTakenBack = errors.New("the leave was taken back")
+
+// hasLeft says whether this node leaves or has left: it does not join again in
+// this run.
+func (g *changing) hasLeft() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left
+}
+
+func (g *changing) setLeft(left bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = left
+}
+
+// Leave drains this node: it returns nil when its membership has ended and what
+// it held has its full copies elsewhere. Cancelling ctx does not take it back;
+// AbortChange does, and Leave fails then.
+func (c *Cluster) Leave(ctx context.Context) error {
+	tick := time.NewTicker(changeInterval / 4)
+	defer tick.Stop()
+	begun := false
+	for {
+		t := c.topo.Load()
+		switch {
+		case t == nil:
+			return unavailable(c.notFounded())
+		case !t.member:
+			c.changing.setLeft(true)
+			c.info("this node has left the cluster", "ring", t.ring.Number())
+			return nil
+		case t.ring.Changing():
+			begun = begun || leaves(t.record, c.opts.Node)
+		case begun:
+			return errTakenBack
+		default:
+			var err error
+			if begun, err = c.beginLeave(ctx); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.ctx.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// beginLeave asks for the change. An error is final; where another change or the
+// lack of a majority is in the way, it is to be asked for again.
+func (c *Cluster) beginLeave(ctx context.Context) (begun bool, err error) {
+	c.changing.setLeft(true)
+	err = c.Change(ctx, rebalance.Request{Kind: rebalance.Leave, Node: c.opts.Node})
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, rebalance.ErrRefused):
+		c.changing.setLeft(false)
+		return false, err
+	case c.changing.note(err.Error()):
+		c.warn("leaving goes on later", err)
+	}
+	return false, nil
+}
+
+// leaves says whether a ring is one in which a node leaves or is removed.
+func leaves(r *membership.RingRecord, node ring.NodeID) bool {
+	if r == nil || r.Next == nil || r.Member(node) == nil {
+		return false
+	}
+	for _, m := range r.Next.Members {
+		if m.ID == node {
+			return false
+		}
+	}
+	return true
+}
+
+// noteLeaving keeps a node that was killed while it left from joining again when
+// it is back, and lets one stay whose leave was taken back.
+func (c *Cluster) noteLeaving(old, record *membership.RingRecord) {
+	switch {
+	case leaves(record, c.opts.Node):
+		c.changing.setLeft(true)
+	case leaves(old, c.opts.Node) && record.Member(c.opts.Node) != nil:
+		c.changing.setLeft(false)
+	}
+}

@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/count-db/count/cluster/rebalance"
+	"github.com/count-db/count/cluster/ring"
+)
+
+// TestLeaveTakenBack: a leave waits for a dead node that is to get copies. When it
+// is aborted the leave ends with an error and the node stays; with the dead one
+// removed it leaves.
+func TestLeaveTakenBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 4, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		a, leaving := tc.nodes[0], tc.nodes[3]
+		tc.stop(tc.nodes[2])
+		left := make(chan error, 1)
+		go func() { left <- leaving.Leave(context.Background()) }()
+		pause(20 * time.Second)
+		if s := a.Status().Change; s == nil || len(s.Copying) != 1 || s.Copying[0] != 3 {
+			t.Errorf("the leave does not wait for the dead node: %+v", s)
+		}
+		if err := a.AbortChange(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-left; !errors.Is(err, errTakenBack) {
+			t.Fatalf("the leave that was taken back: %v", err)
+		}
+		pause(20 * time.Second)
+		tc.untilMembers(1, 2, 3, 4)
+		if err := a.Change(context.Background(), rebalance.Request{Kind: rebalance.Remove, Node: 3}); err != nil {
+			t.Fatal(err)
+		}
+		tc.untilMembers(1, 2, 4)
+		if err := leaving.Leave(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		tc.stop(leaving)
+		tc.untilMembers(1, 2)
+		tc.until("complete reads", time.Minute, func() bool { return l.read(t, a, "0001", 101) })
+		l.readAll(t, a)
+	})
+}
+
+// TestKilledWhileItLeaves: a node that is killed in the middle of its leave goes
+// on with it when it is back, and does not join again by itself; after a further
+// start it does.
+func TestKilledWhileItLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 4, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 100)
+		a, waited, leaving := tc.nodes[0], tc.nodes[2], tc.nodes[3]
+		tc.stop(waited) // so that the leave takes as long as it is to
+		ctx, cancel := context.WithCancel(context.Background())
+		left := make(chan error, 1)
+		go func() { left <- leaving.Leave(ctx) }()
+		tc.until("the leave begins", time.Minute, func() bool { return a.RingRecord().Next != nil })
+		cancel()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		tc.stop(leaving)
+		pause(time.Second)
+		tc.start(leaving)
+		tc.start(waited)
+		tc.untilMembers(1, 2, 3)
+		pause(time.Minute)
+		tc.untilMembers(1, 2, 3)
+		if h := leaving.Health(); !h.Left {
+			t.Errorf("the node that left: %+v", h)
+		}
+		tc.stop(leaving)
+		l.readAll(t, a)
+		tc.start(leaving)
+		tc.untilMembers([]ring.NodeID{1, 2, 3, 4}...)
+	})
+}
