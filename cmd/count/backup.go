@@ -55,11 +55,12 @@ Examples:
 `,
 		words: []string{"list", "prune"},
 		run:   runBackup,
+		more:  reachHelp,
 	}
 }
 
 func runBackup(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "backup")
+	fs, at := newFlags(c, "backup")
 	skip, nodes := fs.Bool("skip-unreachable", false, ""), fs.String("nodes", "", "")
 	keep, rate := fs.Int("keep", 0, ""), fs.String("rate", "0", "")
 	patience := fs.String("patience", backup.DefaultPatience.String(), "")
@@ -92,10 +93,10 @@ func runBackup(ctx context.Context, c call) error {
 	if b.opts.Patience, err = config.ParseDuration(*patience); err != nil {
 		return &usageError{fmt.Errorf("--patience: %w", err)}
 	}
-	if b.node, err = newClient(*server); err != nil {
+	at.forNodes, at.idleConns, b.at = true, 8, at
+	if b.node, err = at.client(); err != nil {
 		return err
 	}
-	b.node.secret = secretOf(c)
 	if *nodes != "" {
 		b.nodes = strings.Split(*nodes, ",")
 	}
@@ -105,6 +106,7 @@ func runBackup(ctx context.Context, c call) error {
 // backupCall is a parsed call that takes a backup.
 type backupCall struct {
 	call
+	at    *reach
 	node  *client
 	nodes []string // addresses; nil: of the ring
 	opts  backup.TakeOptions

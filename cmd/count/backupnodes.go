@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/count-db/count/internal/backup"
 )
@@ -17,11 +16,11 @@ func (b *backupCall) members(ctx context.Context) (about backup.Manifest, remote
 	if err != nil {
 		return about, nil, err
 	}
-	httpClient := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}}
+	scheme, _, _ := strings.Cut(b.node.base, "://") // of all nodes, if it is that of one
 	add := func(id uint64, address string) error {
-		c, err := newClient(address)
+		base, _, err := b.at.base(address, scheme)
 		if err == nil {
-			remotes = append(remotes, &backup.Remote{URL: c.base, Node: id, Secret: b.node.secret, Client: httpClient})
+			remotes = append(remotes, &backup.Remote{URL: base, Node: id, Secret: b.node.secret, Client: b.node.http})
 		}
 		return err
 	}

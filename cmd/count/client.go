@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -22,21 +21,8 @@ const (
 // client talks to a node.
 type client struct {
 	base   string
-	secret string // of the cluster; empty: none is sent
-}
-
-// newFlags returns a flag set for a verb that talks to a node, and where the
-// address of that node will be.
-func newFlags(c call, name string) (*flag.FlagSet, *string) {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	server := defaultServer
-	for _, kv := range c.environ {
-		if v, ok := strings.CutPrefix(kv, "COUNT_SERVER="); ok && v != "" {
-			server = v
-		}
-	}
-	return fs, fs.String("server", server, "")
+	http   *http.Client
+	secret string // of the cluster, for other nodes; empty: none
 }
 
 // parse parses flags and arguments in any order and returns the arguments.
@@ -64,17 +50,6 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-func newClient(server string) (*client, error) {
-	if !strings.Contains(server, "://") {
-		server = "http://" + server
-	}
-	u, err := url.Parse(server)
-	if err != nil || u.Host == "" {
-		return nil, &usageError{fmt.Errorf("server %q is not a URL such as %s", server, defaultServer)}
-	}
-	return &client{base: strings.TrimRight(server, "/")}, nil
-}
-
 // do sends a request and returns the answer's body; an answer that is not 2xx
 // is an error with what the node said.
 func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
@@ -93,12 +68,9 @@ func (c *client) patiently(ctx context.Context, method, path, contentType string
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	if c.secret != "" {
-		req.Header.Set("Authorization", "Bearer "+c.secret)
-	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("no answer from %s: %w", c.base, err)
+		return nil, fmt.Errorf("no answer from %s: %w", c.base, hint(err))
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {

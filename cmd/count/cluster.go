@@ -57,10 +57,11 @@ Examples:
   --dry-run      change nothing
 
 CLUSTER_SECRET in the environment is sent along; the requests that change
-something need it where the cluster has one.
+something need it where the cluster has one. It does for a password.
 `,
 		words: []string{"status", "ring", "owners", "leave", "remove", "set-replication-factor", "pause", "resume", "abort", "recover", "repair"},
 		run:   runCluster,
+		more:  reachHelp,
 	}
 }
 
@@ -89,7 +90,7 @@ type clusterStatus struct {
 }
 
 func runCluster(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "cluster")
+	fs, at := newFlags(c, "cluster")
 	raw := fs.Bool("json", false, "")
 	var repair repairFlags
 	fs.Int64Var(&repair.start, "start", 0, "")
@@ -100,11 +101,11 @@ func runCluster(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
-	node, err := newClient(*server)
+	at.forNodes = true
+	node, err := at.client()
 	if err != nil {
 		return err
 	}
-	node.secret = secretOf(c)
 	switch {
 	case len(args) == 1 && args[0] == "status":
 	case len(args) == 1 && args[0] == "recover" && *force:

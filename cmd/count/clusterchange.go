@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -146,14 +145,4 @@ func recoverCluster(ctx context.Context, c call, node *client, raw bool) error {
 	_, err = fmt.Fprintf(c.stdout, "ring %d of nodes %v; lost are %v; of %.0f %% of the series acknowledged writes may be missing\n",
 		done.Ring, done.Members, done.Lost, 100*done.Missing)
 	return err
-}
-
-// secretOf is what the nodes of the cluster ask for.
-func secretOf(c call) string {
-	for _, kv := range c.environ {
-		if v, ok := strings.CutPrefix(kv, "CLUSTER_SECRET="); ok {
-			return v
-		}
-	}
-	return ""
 }

@@ -75,7 +75,7 @@ func runCompletion(ctx context.Context, c call) error {
 }
 
 // flagName finds flags in the text of a help.
-var flagName = regexp.MustCompile(`(^|[\s\[(])(--[a-z][a-z0-9.-]*|-o)\b`)
+var flagName = regexp.MustCompile(`(^|[\s\[(])(--[a-z][a-z0-9.-]*|-[ou])\b`)
 
 // completions returns what may stand at the end of a line of words.
 func completions(ctx context.Context, c call, words []string) []string {
@@ -154,8 +154,8 @@ const completionWait = time.Second
 
 // metricNames asks the node; without an answer there are none.
 func metricNames(ctx context.Context, c call, typed string) []string {
-	_, server := newFlags(c, "completion")
-	node, err := newClient(*server)
+	_, at := newFlags(c, "completion")
+	node, err := at.client()
 	if err != nil {
 		return nil
 	}

@@ -27,7 +27,8 @@ tried again with the next samples.
   --every D      how often (1s)
   --times N      end after so many times; 0 = never
 `,
-		run: runDemo,
+		run:  runDemo,
+		more: reachHelp,
 	}
 }
 
@@ -73,7 +74,7 @@ func demoBatch(at time.Time) []demoSample {
 }
 
 func runDemo(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "demo")
+	fs, at := newFlags(c, "demo")
 	every := fs.Duration("every", time.Second, "")
 	times := fs.Int("times", 0, "")
 	args, err := parse(fs, c.args)
@@ -83,7 +84,7 @@ func runDemo(ctx context.Context, c call) error {
 	if len(args) > 0 || *every < time.Millisecond || *times < 0 {
 		return &usageError{fmt.Errorf("there are no arguments, and --every is at least 1ms")}
 	}
-	node, err := newClient(*server)
+	node, err := at.client()
 	if err != nil {
 		return err
 	}

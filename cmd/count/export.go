@@ -51,7 +51,8 @@ Examples:
   --consistency      one, quorum or all; default quorum
   --patience D       how long the node may be busy or away; default 10m
 `,
-		run: runExport,
+		run:  runExport,
+		more: reachHelp,
 	}
 }
 
@@ -66,7 +67,7 @@ type exportCall struct {
 }
 
 func runExport(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "export")
+	fs, at := newFlags(c, "export")
 	form, output := fs.String("form", "", ""), fs.String("o", "", "")
 	start, end := fs.String("start", "", ""), fs.String("end", "", "")
 	consistency, patience := fs.String("consistency", "", ""), fs.String("patience", transfer.DefaultPatience.String(), "")
@@ -75,7 +76,7 @@ func runExport(ctx context.Context, c call) error {
 		return err
 	}
 	ec := &exportCall{output: *output, out: c.stdout, notes: c.stderr}
-	if ec.node, err = transferNode(*server, *patience, 1); err != nil {
+	if ec.node, err = transferNode(at, *patience, 1); err != nil {
 		return err
 	}
 	ec.node.Consistency = *consistency

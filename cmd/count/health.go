@@ -13,17 +13,19 @@ func healthVerb() verb {
 		usage: `Usage:
   count health [--server URL] [--ready]
 
-Prints the answer of /health. Meant for container health checks too.
+Prints the answer of /health. Meant for container health checks too: where the
+node asks for passwords, CLUSTER_SECRET in the environment does for one.
 
   --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
   --ready        ask /-/ready instead: 0 once the node takes requests
 `,
-		run: runHealth,
+		run:  runHealth,
+		more: reachHelp,
 	}
 }
 
 func runHealth(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "health")
+	fs, at := newFlags(c, "health")
 	ready := fs.Bool("ready", false, "")
 	args, err := parse(fs, c.args)
 	if err != nil {
@@ -32,7 +34,8 @@ func runHealth(ctx context.Context, c call) error {
 	if len(args) > 0 {
 		return &usageError{errors.New("no arguments are taken")}
 	}
-	node, err := newClient(*server)
+	at.forNodes = true
+	node, err := at.client()
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -55,7 +54,8 @@ Examples:
   --keep-going    count what the node refuses as wrong, and go on
   --resume FILE   note there how far the import is, and go on there
 `,
-		run: runImport,
+		run:  runImport,
+		more: reachHelp,
 	}
 }
 
@@ -70,7 +70,7 @@ type importCall struct {
 }
 
 func runImport(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "import")
+	fs, at := newFlags(c, "import")
 	form, resume := fs.String("form", "", ""), fs.String("resume", "", "")
 	senders := fs.Int("senders", transfer.DefaultSenders, "")
 	patience := fs.String("patience", transfer.DefaultPatience.String(), "")
@@ -91,7 +91,7 @@ func runImport(ctx context.Context, c call) error {
 			return &usageError{err}
 		}
 	}
-	if ic.node, err = transferNode(*server, *patience, *senders); err != nil {
+	if ic.node, err = transferNode(at, *patience, *senders); err != nil {
 		return err
 	}
 	if *resume != "" {
@@ -108,8 +108,9 @@ func runImport(ctx context.Context, c call) error {
 }
 
 // transferNode returns the node of a transfer.
-func transferNode(server, patience string, conns int) (*transfer.Node, error) {
-	c, err := newClient(server)
+func transferNode(at *reach, patience string, conns int) (*transfer.Node, error) {
+	at.idleConns, at.answer = conns, clientTimeout
+	c, err := at.client()
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +118,7 @@ func transferNode(server, patience string, conns int) (*transfer.Node, error) {
 	if err != nil || d <= 0 {
 		return nil, &usageError{fmt.Errorf("patience %q is not a duration", patience)}
 	}
-	return &transfer.Node{URL: c.base, Patience: d, Client: &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: conns, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: clientTimeout,
-	}}}, nil
+	return &transfer.Node{URL: c.base, Patience: d, Client: c.http}, nil
 }
 
 // source imports one argument.

@@ -31,18 +31,19 @@ Examples:
   --server URL     the node; default COUNT_SERVER, or ` + defaultServer + `
   --timestamp MS   milliseconds since 1970; default: now
 `,
-		run: runInsert,
+		run:  runInsert,
+		more: reachHelp,
 	}
 }
 
 func runInsert(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "insert")
+	fs, to := newFlags(c, "insert")
 	at := fs.Int64("timestamp", time.Now().UnixMilli(), "")
 	args, err := parse(fs, c.args)
 	if err != nil {
 		return err
 	}
-	node, err := newClient(*server)
+	node, err := to.client()
 	if err != nil {
 		return err
 	}

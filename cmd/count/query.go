@@ -46,12 +46,13 @@ Examples:
   --output FORM   table, lines, graph, csv or json
   --json          the same as --output json
 `,
-		run: runQuery,
+		run:  runQuery,
+		more: reachHelp,
 	}
 }
 
 func runQuery(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "query")
+	fs, to := newFlags(c, "query")
 	at, start, end := fs.String("time", "", ""), fs.String("start", "", ""), fs.String("end", "", "")
 	step, consistency := fs.String("step", "", ""), fs.String("consistency", "", "")
 	raw, output := fs.Bool("json", false, ""), fs.String("output", "", "")
@@ -69,7 +70,7 @@ func runQuery(ctx context.Context, c call) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	node, err := newClient(*server)
+	node, err := to.client()
 	if err != nil {
 		return err
 	}

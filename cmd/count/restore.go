@@ -57,12 +57,13 @@ Examples:
   --into DIR     put files there instead of writing through a cluster
   --node N       whose files
 `,
-		run: runRestore,
+		run:  runRestore,
+		more: reachHelp,
 	}
 }
 
 func runRestore(ctx context.Context, c call) error {
-	fs, server := newFlags(c, "restore")
+	fs, at := newFlags(c, "restore")
 	id, into, scratch := fs.String("id", "", ""), fs.String("into", "", ""), fs.String("scratch", "", "")
 	node, overwrite := fs.Uint64("node", 0, ""), fs.Bool("overwrite", false, "")
 	rate, batch := fs.Int64("rate", 0, ""), fs.Int("batch", backup.DefaultBatch, "")
@@ -81,7 +82,8 @@ func runRestore(ctx context.Context, c call) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	to, err := transferNode(*server, *patience, 4)
+	at.forNodes = true
+	to, err := transferNode(at, *patience, 4)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func runRestore(ctx context.Context, c call) error {
 	if *into != "" {
 		return restoreInto(ctx, c, bucket, m, *node, *into)
 	}
-	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: secretOf(c), Rate: *rate, Batch: *batch}
+	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: at.secret, Rate: *rate, Batch: *batch}
 	if *scratch == "" {
 		if o.Scratch, err = os.MkdirTemp("", "count-restore-*"); err != nil {
 			return err

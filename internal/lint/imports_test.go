@@ -29,7 +29,7 @@ internal/selfsigned :
 internal/telemetry  :
 internal/config     :
 internal/seriescache: internal/model
-internal/server     : internal/telemetry
+internal/server     : internal/telemetry internal/selfsigned
 internal/rules      : internal/leaves internal/telemetry
 internal/web        : internal/telemetry
 internal/interchange: internal/model

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net"
@@ -35,6 +36,28 @@ func (s *Server) besidePasswords(asked http.Handler) http.Handler {
 		}
 		asked.ServeHTTP(w, r)
 	})
+}
+
+// masked keeps the secret, which may have been given as a flag, out of a short
+// answer that its handler writes at once.
+func masked(next http.Handler, secret string) http.Handler {
+	if secret == "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&masking{w, secret}, r) })
+}
+
+type masking struct {
+	http.ResponseWriter
+	secret string
+}
+
+// Write implements http.ResponseWriter.
+func (m *masking) Write(p []byte) (int, error) {
+	if _, err := m.ResponseWriter.Write(bytes.ReplaceAll(p, []byte(m.secret), []byte("<secret>"))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // starting is a listener that calls start before it takes the first connection.

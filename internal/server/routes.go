@@ -81,7 +81,7 @@ const (
 )
 
 // routes returns THE table: every path of the port.
-func routes(h Handlers, prefix string, adminAPI bool) []route {
+func routes(h Handlers, opts Options) []route {
 	all := []route{
 		{path: "/insert", methods: "POST", handler: h.Insert, class: write},
 		{path: "/query/range/{series}", methods: "GET", handler: h.Series.Range, class: query},
@@ -120,12 +120,12 @@ func routes(h Handlers, prefix string, adminAPI bool) []route {
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
 		{path: "/internal/", methods: "GET POST", handler: h.Internal, class: stream, prefix: true},
 
-		{path: "/", methods: "GET", handler: redirectTo(prefix+"/ui/", h.UI)},
+		{path: "/", methods: "GET", handler: redirectTo(opts.RoutePrefix+"/ui/", h.UI)},
 		{path: "/ui/", methods: "GET", handler: h.UI, prefix: true},
 	}
 	all = append(all, apiRoutes(h.API)...)
-	if adminAPI {
-		all = append(all, adminRoutes(h)...)
+	if opts.AdminAPI {
+		all = append(all, adminRoutes(h, opts.ClusterSecret)...)
 	}
 	return all
 }
@@ -155,14 +155,14 @@ func apiRoutes(api http.Handler) []route {
 }
 
 // adminRoutes exist only with ADMIN_API.
-func adminRoutes(h Handlers) []route {
+func adminRoutes(h Handlers, secret string) []route {
 	return []route{
 		{path: "/api/v1/admin/tsdb/delete_series", methods: "POST PUT", handler: h.API, class: query},
 		{path: "/api/v1/admin/tsdb/clean_tombstones", methods: "POST PUT", handler: h.API, class: stream},
 		{path: "/api/v1/admin/tsdb/snapshot", methods: "POST PUT", handler: h.API, class: stream},
 		{path: "/api/v1/admin/tsdb/flush", methods: "POST PUT", handler: h.Flush, class: stream},
 		{path: "/api/v1/admin/cancel_query", methods: "POST", handler: h.API},
-		{path: "/debug/pprof/cmdline", methods: "GET", handler: http.HandlerFunc(pprof.Cmdline)},
+		{path: "/debug/pprof/cmdline", methods: "GET", handler: masked(http.HandlerFunc(pprof.Cmdline), secret)},
 		{path: "/debug/pprof/profile", methods: "GET", handler: http.HandlerFunc(pprof.Profile), class: stream},
 		{path: "/debug/pprof/symbol", methods: "GET POST", handler: http.HandlerFunc(pprof.Symbol)},
 		{path: "/debug/pprof/trace", methods: "GET", handler: http.HandlerFunc(pprof.Trace), class: stream},

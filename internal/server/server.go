@@ -86,7 +86,7 @@ func New(h Handlers, opts Options) (*Server, error) {
 			return nil, fmt.Errorf("check web config file %s: %w", opts.WebConfigFile, err)
 		}
 	}
-	s := &Server{opts: opts, around: newMiddleware(opts), table: routes(h, opts.RoutePrefix, opts.AdminAPI)}
+	s := &Server{opts: opts, around: newMiddleware(opts), table: routes(h, opts)}
 	s.bound(&s.http)
 	s.bound(&s.plain)
 	s.http.Handler = stripPrefix(opts.RoutePrefix, router(s.table, s.around, s.around.wrap(route{path: "unknown"}, http.HandlerFunc(notFound))))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -193,6 +194,7 @@ func TestTLS(t *testing.T) {
 	insert(1, 1)
 	c.expectEverywhere("m", want)
 	s.checkAccess(c.node(1))
+	s.checkCommands(c.node(1))
 
 	c.node(2).Kill()
 	c.sees(1, 2)
@@ -261,6 +263,42 @@ func (s *secured) checkAccess(n *process.Node) {
 	plain := process.Client{URL: "http://" + n.Address}
 	if code, text, err := plain.Get("/health"); err == nil && code != 400 {
 		s.t.Errorf("plain HTTP to a TLS port: %d %s", code, text)
+	}
+}
+
+// checkCommands runs the commands that talk to nodes.
+func (s *secured) checkCommands(n *process.Node) {
+	s.t.Helper()
+	cert, key, err := s.ca.Issue(time.Now().Add(time.Hour), "client")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write("client.pem", append(cert, key...))
+	trust := []string{"COUNT_SERVER=" + n.URL, "COUNT_CA_FILE=" + s.path("ca.pem"), "COUNT_CERT_FILE=" + s.path("client.pem"), "COUNT_KEY_FILE=" + s.path("client.pem")}
+	secret, ann := append(trust, "CLUSTER_SECRET="+tlsSecret), append(trust, "COUNT_USER=ann", "COUNT_PASSWORD="+tlsPassword)
+	for _, c := range []struct {
+		env  []string
+		args []string
+		want string // in what is printed
+	}{
+		{secret, []string{"cluster", "status"}, "majority in sight: true"},
+		{ann, []string{"cluster", "status"}, "majority in sight: true"},
+		{secret, []string{"health", "--ready"}, "Ready"},
+		{secret, []string{"backup", s.path("backups")}, "of 3 nodes"},
+		{secret, []string{"restore", s.path("backups")}, "restored"},
+		{ann, []string{"insert", "by_command", "7"}, ""},
+		{ann, []string{"query", "by_command"}, "7"},
+		{ann, []string{"export", "by_command"}, `"values":[7]`},
+		{ann[:1], []string{"query", "by_command", "--insecure", "-u", "ann:" + tlsPassword, "--cert-file", s.path("client.pem"), "--key-file", s.path("client.pem")}, "7"},
+		{secret, []string{"query", "by_command"}, "401"},
+		{append(trust, "CLUSTER_SECRET=guessed"), []string{"cluster", "status"}, "401"},
+		{ann[:1], []string{"health"}, "--ca-file"},
+	} {
+		cmd := exec.Command(process.Binary(s.t), c.args...)
+		cmd.Env = append(os.Environ(), c.env...)
+		if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), c.want) {
+			s.t.Errorf("count %v: %s, want %s", c.args, out, c.want)
+		}
 	}
 }
 
