@@ -54,10 +54,24 @@ func (c *changes) note(b *model.Batch, now time.Time, touched func(slice int64))
 	for i := range b.Hists {
 		note(b.Hists[i].T)
 	}
+	c.boundLocked(now)
+}
+
+func (c *changes) boundLocked(now time.Time) {
 	if len(c.slices) > maxChanged {
 		clear(c.slices)
 		c.all = now
 	}
+}
+
+// noteSlices notes slices that were written to.
+func (c *changes) noteSlices(touched map[int64]bool, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for slice := range touched {
+		c.slices[slice] = now
+	}
+	c.boundLocked(now)
 }
 
 // gone notes that a member is out of sight.

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/count-db/count/cluster/antientropy"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/rebalance"
@@ -191,9 +190,8 @@ func sliceRequest(t *topology, holder ring.NodeID, from, until int64) selectRequ
 	return q
 }
 
-// mergeSlice stores the merged content of the sources. It rests between batches,
-// and with it the sources, so that all of it takes no more than a share of the
-// processors and writes keep their latency.
+// mergeSlice stores the merged content of the sources, which send no more than a
+// little ahead of what it takes.
 func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest, share float64) (samples int, err error) {
 	s, err := c.open(c.ctx, newAnswers(t, quorum.Quorum), sources, q)
 	if err != nil {
@@ -201,46 +199,16 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	}
 	defer s.Close()
 	s.patient = true
-	budget := rebalance.NewThrottle(float64(c.opts.CopyRate))
-	share = min(share*float64(runtime.GOMAXPROCS(0)), 1) // one goroutine does most of it
-	v, began := c.newByVersion(), time.Now()
-	counted := began
-	flush := func() error {
-		n := v.samples
-		batches := v.take()
-		wait := c.beginAll(c.ctx, batches, pulled)
-		worked, done := time.Since(began), time.Now()
-		err := wait()
-		for _, b := range batches {
-			c.putBatch(b)
-		}
-		if err == nil {
-			now := time.Now()
-			// While the disk works this is resting already.
-			err = c.rest(max(budget.Take(now, n*sampleBytes), antientropy.Rest(worked, share)-now.Sub(done)))
-			began = time.Now()
-		}
-		if q.copying {
-			c.changing.copiedSome(n, time.Since(counted))
-			counted = time.Now()
-		}
-		return err
-	}
+	// One goroutine does most of it.
+	in := c.newIntake(min(share*float64(runtime.GOMAXPROCS(0)), 1), q.copying)
+	defer func() { err = errors.Join(err, in.close()) }()
 	settled := c.floors.pulled()
 	for s.Next() {
 		settled.raise(&s.At().cols)
-		if err := v.add(s.At().labels, &s.At().cols); err != nil {
+		if err := in.add(s.At()); err != nil {
 			return samples, err
 		}
 		samples += s.At().cols.Len()
-		if v.samples >= copyBatch {
-			if err := flush(); err != nil {
-				return samples, err
-			}
-			if q.copying && c.paused() {
-				return samples, errPaused
-			}
-		}
 	}
 	for _, src := range s.sources {
 		if src.err != nil {
@@ -253,11 +221,8 @@ func (c *Cluster) mergeSlice(t *topology, sources []ring.NodeID, q selectRequest
 	if err := c.takeDeletes(s); err != nil {
 		return samples, err
 	}
-	return samples, flush()
+	return samples, in.end()
 }
-
-// copyBatch is how many samples are stored together.
-const copyBatch = 400_000
 
 // rest waits, unless the node stops.
 func (c *Cluster) rest(d time.Duration) error {

@@ -199,7 +199,7 @@ func (c *Cluster) admit(b *model.Batch) (*model.Batch, error) {
 }
 
 // beginAdmitted begins to store a batch, as far as it is admitted: a fresh one
-// the storage refuses by its mark, one that was asked for is always taken.
+// the storage refuses by its mark.
 func (c *Cluster) beginAdmitted(ctx context.Context, b *model.Batch, how storingHow) (reply transport.AppendReply, wait func() error, err error) {
 	c.floors.gate.RLock()
 	defer c.floors.gate.RUnlock()
@@ -225,7 +225,6 @@ type storingHow byte
 const (
 	fresh  storingHow = iota // a client's
 	pushed                   // a copy that another node sent, or that repairs this one
-	pulled                   // a copy that this node asked for because it must have all
 )
 
 // deletesHere stores deletes. Where what one of them reaches is settled it is not

@@ -26,6 +26,9 @@ type Storage interface {
 	// one that is not above the highest version seen of one of its series is
 	// answered stale and not stored (V2). The batch belongs to the caller again.
 	Begin(ctx context.Context, b *model.Batch, fresh bool) (reply transport.AppendReply, wait func() error, err error)
+	// NewBulk returns a way in for what is copied from other nodes, which keeps its
+	// versions.
+	NewBulk() Bulk
 	// Delete stores tombstones with their versions (V3), those that are there
 	// already for nothing.
 	Delete(ctx context.Context, ts ...model.Tombstone) error

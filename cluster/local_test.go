@@ -72,6 +72,44 @@ func (l *memLocal) Begin(_ context.Context, b *model.Batch, fresh bool) (transpo
 	}, err
 }
 
+func (l *memLocal) NewBulk() Bulk { return &memBulk{local: l} }
+
+// memBulk keeps what comes in bulk until Commit.
+type memBulk struct {
+	local   *memLocal
+	batches []*model.Batch
+	samples int64
+}
+
+func (b *memBulk) Append(_ context.Context, batch *model.Batch) error {
+	b.batches = append(b.batches, &model.Batch{
+		Version: batch.Version, Floats: slices.Clone(batch.Floats), STs: slices.Clone(batch.STs), Hists: slices.Clone(batch.Hists),
+	})
+	b.samples += int64(batch.Samples())
+	return nil
+}
+
+func (b *memBulk) Bytes() int64 { return 1000 * b.samples }
+
+func (b *memBulk) Commit(_ context.Context, between func() error) error {
+	for len(b.batches) > 0 {
+		if _, err := b.local.store(b.batches[0], false); err != nil {
+			return err
+		}
+		b.batches = b.batches[1:]
+		if err := between(); err != nil {
+			return err
+		}
+	}
+	b.samples = 0
+	return nil
+}
+
+func (b *memBulk) Close() error {
+	b.batches = nil
+	return nil
+}
+
 func (l *memLocal) store(b *model.Batch, fresh bool) (transport.AppendReply, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -77,28 +77,19 @@ func (v *byVersion) take() []*model.Batch {
 
 // storeAll stores batches on this node and waits until they are durable.
 func (c *Cluster) storeAll(ctx context.Context, batches []*model.Batch) error {
-	return c.beginAll(ctx, batches, pushed)()
-}
-
-// beginAll begins to store batches on this node, one after the other; the function
-// that it returns waits for all of them together: they share syncs. The batches
-// belong to the caller again.
-func (c *Cluster) beginAll(ctx context.Context, batches []*model.Batch, how storingHow) (wait func() error) {
 	begun := make([]storing, 0, len(batches))
-	for _, b := range batches {
-		s := c.beginStoring(ctx, b, how)
+	for _, b := range batches { // they share syncs
+		s := c.beginStoring(ctx, b, pushed)
 		begun = append(begun, s)
 		if s.err != nil {
 			break
 		}
 	}
-	return func() error {
-		var errs []error
-		for i := range begun {
-			errs = append(errs, begun[i].wait())
-		}
-		return errors.Join(errs...)
+	var errs []error
+	for i := range begun {
+		errs = append(errs, begun[i].wait())
 	}
+	return errors.Join(errs...)
 }
 
 // sendAll sends batches that keep their versions to another member and waits

@@ -69,6 +69,7 @@ type DB struct {
 	shedHeld    map[[2]uint64]bool // by ID of a file and shed.seq: the file holds some of it; guarded by maintenance
 	frozen      *frozenEpoch       // a flush that is under way or failed; guarded by flushing
 	epochs      atomic.Uint32      // buffers made so far
+	bulks       atomic.Uint32      // buffers made for what came in bulk so far
 	floor       atomic.Pointer[floor]
 	deleteHeld  map[[2]uint64]bool // by ID of a file and tombstone.seq: the file has series that the delete names; guarded by maintenance
 	lastBorn    atomic.Int64       // manifest.File.Born of the last flush

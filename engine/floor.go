@@ -113,6 +113,11 @@ func (db *DB) settledIn(v *view, inputs []*liveFile, window int64) *floor {
 			return nil
 		}
 	}
+	for _, b := range v.bulks {
+		if b.windows.has(window) {
+			return nil
+		}
+	}
 	return f
 }
 
@@ -149,6 +154,9 @@ func (db *DB) forgetSettled() error {
 	db.install.Lock()
 	defer db.install.Unlock()
 	current := db.views.current
+	if len(current.bulks) > 0 {
+		return nil // what is in them, too
+	}
 	done := func(t tombstone) bool {
 		if t.Version > f.version || max(t.MinT, kept, 0) < f.from {
 			return false

@@ -74,9 +74,10 @@ func dumpVersions(t fataler, db *DB, floor model.Version, from int64) []string {
 	return out
 }
 
-// TestFloorAgainstAModel: random writes, deletes, floors, flushes, seals, days and
-// restarts, where nothing arrives below a floor: what is read is what the versions
-// say, with and without the deletes that were forgotten.
+// TestFloorAgainstAModel: random writes, bulk, deletes, floors, flushes, seals, days
+// and restarts, where nothing arrives below a floor: what is read is what the
+// versions say, with and without the deletes that were forgotten. What came in bulk
+// is there from its Commit on, though floors and deletes came meanwhile.
 func TestFloorAgainstAModel(t *testing.T) {
 	forgotten := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -91,6 +92,7 @@ func TestFloorAgainstAModel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		bulk, inBulk := db.NewBulk(), []arrival{}
 		m := floorModel{from: rapid.SampledFrom([]int64{0, testStart + 5*hourMs}).Draw(t, "from")}
 		number := model.Version(1)
 		version := func() model.Version {
@@ -104,10 +106,16 @@ func TestFloorAgainstAModel(t *testing.T) {
 			must(err)
 			m.arrivals = append(m.arrivals, a)
 		}
+		putBulk := func(a arrival) {
+			ref, err := db.Intern(series(a.name))
+			must(err)
+			must(bulk.Append(ctx, &model.Batch{Version: a.ver, Floats: []model.FloatSample{{T: a.t, V: a.v, Ref: ref}}}))
+			inBulk = append(inBulk, a)
+		}
 		for range rapid.IntRange(5, 70).Draw(t, "steps") {
 			name := fmt.Sprintf("s%d", rapid.IntRange(0, 3).Draw(t, "series"))
 			at := testStart + rapid.Int64Range(0, 50).Draw(t, "time")*hourMs/2
-			switch rapid.IntRange(0, 13).Draw(t, "step") {
+			switch rapid.IntRange(0, 18).Draw(t, "step") {
 			default:
 				put(arrival{name: name, t: at, v: float64(number), ver: version()})
 			case 5:
@@ -129,6 +137,15 @@ func TestFloorAgainstAModel(t *testing.T) {
 				must(db.Close())
 				db = mustOpenRapid(t, fsys, opts)
 				db.SetFloor(m.floor, m.from)
+				bulk, inBulk = db.NewBulk(), nil
+			case 14, 15, 16:
+				putBulk(arrival{name: name, t: at, v: float64(number), ver: version()})
+			case 17:
+				must(bulk.Commit(ctx, nil))
+				m.arrivals, inBulk = append(m.arrivals, inBulk...), nil
+			case 18:
+				must(bulk.Close())
+				inBulk = nil
 			case 13:
 				before := db.Stats().Tombstones
 				must(db.CleanTombstones(ctx))

@@ -81,7 +81,7 @@ func (db *DB) writeFrozen() error {
 	f := describe(manifest.Wide, db.manifest.NewID(), nil)
 	f.Arrival, f.Born = f.ID, db.opts.Now().UnixMilli()
 	db.lastBorn.Store(f.Born)
-	added, err := db.createFile(f, func(w *file.Writer) error { return db.writeBuffer(w, db.frozen.buffer) })
+	added, err := db.createFile(f, func(w *file.Writer) error { return db.writeBuffer(w, db.frozen.buffer, nil) })
 	if err != nil {
 		db.counters.flushFailures.Add(1)
 		return fmt.Errorf("flush: %w", err)
@@ -117,8 +117,9 @@ func (db *DB) persistBeforeCut() error {
 	return db.exemplars.persist(db.fs, db.dir)
 }
 
-// writeBuffer writes all series of a frozen buffer in the order of labels.
-func (db *DB) writeBuffer(w *file.Writer, b *buffer.Frozen) error {
+// writeBuffer writes all series of a frozen buffer in the order of labels, and
+// calls between, where there is one, after each.
+func (db *DB) writeBuffer(w *file.Writer, b *buffer.Frozen, between func() error) error {
 	refs := b.Refs()
 	db.registry.SortByLabels(refs)
 	var walk buffer.Walk
@@ -132,6 +133,9 @@ func (db *DB) writeBuffer(w *file.Writer, b *buffer.Frozen) error {
 			w.Stream(c.Window, c.T, c.Values, orNil(c.ST), orNil(c.Ver))
 			return nil
 		})
+		if err == nil && between != nil {
+			err = between()
+		}
 		if err != nil {
 			return err
 		}

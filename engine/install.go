@@ -20,6 +20,7 @@ type edit struct {
 	dead   map[uint64][]int64 // windows that die in a file
 	cut    wal.Position       // where the log begins from now on; 0 = as before
 	thaw   bool               // the frozen buffer is in add
+	bulk   *epochBuffer       // what came in bulk and is in add
 	loss   bool               // readers see less than before
 }
 
@@ -156,6 +157,9 @@ func (db *DB) applyEdit(e edit) error {
 	}
 	if e.thaw {
 		next.frozen = nil
+	}
+	if e.bulk != nil {
+		next.bulks = slices.DeleteFunc(slices.Clone(next.bulks), func(b *epochBuffer) bool { return b == e.bulk })
 	}
 	if err := db.views.replace(next, gone); err != nil {
 		db.warn("close files that were replaced", err)

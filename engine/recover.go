@@ -182,7 +182,12 @@ func (db *DB) logOptions() wal.Options {
 
 // newBuffer returns the buffer of the next flush epoch.
 func (db *DB) newBuffer() *epochBuffer {
-	windows, number := newWindowSet(), db.epochs.Add(1)
+	return db.newBufferOf(db.epochs.Add(1))
+}
+
+// newBufferOf returns a buffer with a number that no other has.
+func (db *DB) newBufferOf(number uint32) *epochBuffer {
+	windows := newWindowSet()
 	return &epochBuffer{windows: windows, number: number, Buffer: buffer.New(buffer.Options{
 		Versions: db.opts.Versions,
 		Epoch:    number,

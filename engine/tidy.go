@@ -47,11 +47,14 @@ func (db *DB) dropPresence(v *view) {
 	// No batch may come in between looking and forgetting.
 	db.epoch.Lock()
 	defer db.epoch.Unlock()
-	if db.active != v.active {
+	if db.active != v.active || !db.sameBulks(v) {
 		return // the buffer in between may be in a file that v does not know: next time
 	}
+	inBulk := func(window int64) bool {
+		return slices.ContainsFunc(v.bulks, func(b *epochBuffer) bool { return b.windows.has(window) })
+	}
 	for _, window := range db.registry.PresentWindows() {
-		if held[window] || v.active.windows.has(window) {
+		if held[window] || v.active.windows.has(window) || inBulk(window) {
 			continue
 		}
 		if v.frozen != nil && v.frozen.windows.has(window) {
@@ -60,6 +63,13 @@ func (db *DB) dropPresence(v *view) {
 		db.presenceDrops.Add(1)
 		db.registry.DropPresence(window)
 	}
+}
+
+// sameBulks says whether the bulk buffers of a view are still those in use.
+func (db *DB) sameBulks(v *view) bool {
+	db.install.Lock()
+	defer db.install.Unlock()
+	return db.views.current != nil && slices.Equal(db.views.current.bulks, v.bulks)
 }
 
 // evict forgets series that no open window, buffer, file or exemplar names, in

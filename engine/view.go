@@ -13,6 +13,8 @@ type view struct {
 	files  []*liveFile
 	frozen *epochBuffer // nil when no flush is under way
 	active *epochBuffer
+	// bulks are not read yet (Bulk); what they have samples of is kept.
+	bulks  []*epochBuffer
 	tombs  []tombstone
 	byName tombIndex // of tombs
 	sheds  []shed
@@ -88,5 +90,5 @@ func (h *viewHolder) close() error {
 
 // clone returns a copy to be changed and set; the files' slice is its own.
 func (v *view) clone() *view {
-	return &view{files: slices.Clone(v.files), frozen: v.frozen, active: v.active, tombs: v.tombs, sheds: v.sheds}
+	return &view{files: slices.Clone(v.files), frozen: v.frozen, active: v.active, bulks: v.bulks, tombs: v.tombs, sheds: v.sheds}
 }

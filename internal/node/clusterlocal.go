@@ -36,6 +36,21 @@ func (l clusterLocal) Begin(ctx context.Context, b *model.Batch, fresh bool) (tr
 	return reply, begun.Wait, admissionError(err)
 }
 
+// NewBulk implements cluster.Local.
+func (l clusterLocal) NewBulk() cluster.Bulk { return clusterBulk{l.db.NewBulk()} }
+
+// clusterBulk shows bulk to the cluster.
+type clusterBulk struct{ *engine.Bulk }
+
+// Append implements cluster.Bulk.
+func (b clusterBulk) Append(ctx context.Context, batch *model.Batch) error {
+	err := b.Bulk.Append(ctx, batch)
+	if errors.Is(err, registry.ErrUnknownRef) {
+		return fmt.Errorf("%w: %w", cluster.ErrUnknownSeries, err)
+	}
+	return admissionError(err)
+}
+
 // Delete implements cluster.Local.
 func (l clusterLocal) Delete(ctx context.Context, ts ...model.Tombstone) error {
 	return l.db.Delete(ctx, ts...)
