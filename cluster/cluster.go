@@ -76,6 +76,7 @@ type Cluster struct {
 	ledger    *frontier.Ledger
 	snapshots snapshots
 	vouched   vouched
+	helped    atomic.Uint64 // the member that last proved this node's copy complete; 0 = none
 
 	lingerMu  sync.Mutex
 	lingering map[*write]struct{} // guarded by lingerMu; answered, with owners outstanding

@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/quorum"
@@ -23,6 +26,9 @@ const (
 	frontierTimeout = 150 * time.Millisecond
 	// inFlight is how long it waits for batches that others have already.
 	inFlight = 25 * time.Millisecond
+	// copyHedge is how long it waits for the members that are enough before it asks
+	// the others too.
+	copyHedge = 2 * time.Millisecond
 	// keptSnapshots is how many snapshots of the sets are kept, one a look of the
 	// comparing loop.
 	keptSnapshots = 64
@@ -297,37 +303,99 @@ func (c *Cluster) CopyIsComplete(ctx context.Context) bool {
 	t := c.topo.Load()
 	level := quorum.LevelFrom(ctx)
 	switch {
-	case t == nil || !t.whole || t.ring.Changing() || c.refill.running() || !c.majority.Load() || level == quorum.All:
+	case t == nil || !t.whole || !c.mayAnswerAlone(t, level):
 		return false
 	case t.alone || level == quorum.One:
 		return true
+	case !c.holdsAllOfEnough(ctx, t):
+		c.stats.manyCopies.Inc()
+		return false
 	}
+	c.stats.oneCopy.Inc()
+	return true
+}
+
+// SeriesIsComplete is CopyIsComplete for the one series that has these labels: it
+// may hold where this node owns some series and not others.
+func (c *Cluster) SeriesIsComplete(ctx context.Context, ls labels.Labels) bool {
+	t := c.topo.Load()
+	level := quorum.LevelFrom(ctx)
+	if t == nil || t.alone || t.whole {
+		return c.CopyIsComplete(ctx)
+	}
+	list := t.ring.ListOf(model.SeriesIDOf(ls).Token())
+	switch {
+	case !t.member || !t.lists[list].Owns(c.opts.Node) || !c.mayAnswerAlone(t, level):
+		return false
+	case level == quorum.One:
+		return true
+	}
+	if proved, _ := c.prove(ctx, t, []int{list}, nil); len(proved) == 0 {
+		c.stats.manyCopies.Inc()
+		return false
+	}
+	c.stats.oneCopy.Inc()
+	return true
+}
+
+// mayAnswerAlone says whether one copy can be enough at all.
+func (c *Cluster) mayAnswerAlone(t *topology, level quorum.Level) bool {
+	return !t.ring.Changing() && !c.refill.running() && c.majority.Load() && level != quorum.All
+}
+
+// holdsAllOfEnough says whether this node, an owner of everything, holds all that
+// W-1 others hold. As many are asked as are needed, beginning with the one that
+// helped last; the others when one of these does not help or is slow.
+func (c *Cluster) holdsAllOfEnough(ctx context.Context, t *topology) bool {
 	need := 0
 	for i := range t.lists {
 		need = max(need, t.lists[i].W-1)
 	}
 	ctx, cancel := context.WithTimeout(ctx, frontierTimeout)
 	defer cancel()
-	members := t.ring.Members()
-	answers := make(chan bool, len(members))
-	asked := 0
-	for _, m := range members {
-		if m.ID != c.opts.Node && !c.doubtfulNode(m.ID) {
+	helped := ring.NodeID(c.helped.Load())
+	var others []ring.NodeID // not asked yet
+	for _, m := range t.ring.Members() {
+		switch {
+		case m.ID == c.opts.Node || c.doubtfulNode(m.ID):
+		case m.ID == helped:
+			others = slices.Insert(others, 0, m.ID)
+		default:
+			others = append(others, m.ID)
+		}
+	}
+	answers := make(chan ring.NodeID, len(others)) // 0: one does not help
+	asked := 0                                     // and not answered
+	ask := func(n int) {
+		for _, id := range others[:n] {
 			asked++
-			go func() { answers <- c.holdsAllOf(ctx, t, m.ID) }()
+			go func() {
+				if !c.holdsAllOf(ctx, t, id) {
+					id = 0
+				}
+				answers <- id
+			}()
 		}
+		others = others[n:]
 	}
-	for ; asked >= need && need > 0; asked-- {
-		if <-answers { // every answer comes: it ends with ctx
+	ask(min(need, len(others)))
+	hedge := time.NewTimer(copyHedge)
+	defer hedge.Stop()
+	for need > 0 && asked+len(others) >= need {
+		select {
+		case id := <-answers: // every answer comes: it ends with ctx
+			asked--
+			if id == 0 {
+				ask(len(others))
+				continue
+			}
 			need--
+			c.helped.Store(uint64(id))
+		case <-hedge.C:
+			ask(len(others))
 		}
 	}
-	if need > 0 {
-		c.stats.manyCopies.Inc()
-		return false
-	}
-	c.stats.oneCopy.Inc()
-	return true
+	return need == 0
 }
 
 // holdsAllOf says whether this node holds all that another holds, after waiting

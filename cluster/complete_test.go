@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -124,5 +125,58 @@ func TestCompleteSoonAfterRestart(t *testing.T) {
 		}
 		tc.ready()
 		tc.until("all copies are complete after the restart of all nodes", 25*time.Second, all)
+	})
+}
+
+// TestSeriesIsComplete: where no node owns everything, an owner of a series answers
+// for it alone, and nobody else does.
+func TestSeriesIsComplete(t *testing.T) {
+	for _, c := range []struct{ nodes, rf int }{{3, 2}, {5, 3}, {4, 1}} {
+		bubble(t, func(t *testing.T) {
+			tc := newTestCluster(t, c.nodes, c.rf)
+			tc.ready()
+			n := tc.manySeries()
+			for i := range n {
+				name, owners := fmt.Sprintf("%04d", i), 0
+				for _, node := range tc.nodes {
+					r := node.topo.Load().ring
+					owns := r.Lists()[r.ListOf(tokenOf(name))].Owns(node.opts.Node)
+					if owns {
+						owners++
+					}
+					alone := func() bool { return node.SeriesIsComplete(t.Context(), metric(name)) }
+					if owns {
+						tc.until("an owner answers alone", 5*time.Second, alone) // a write is answered before its last copy is stored
+					} else if alone() {
+						t.Fatalf("node %d is no owner of %s and answers alone", node.id, name)
+					}
+				}
+				if owners != c.rf {
+					t.Fatalf("%d owners of %s", owners, name)
+				}
+			}
+		})
+	}
+}
+
+// TestSilentMemberHoldsUpNoProof: the member that proved a copy complete the last
+// time is asked first; when it is silent another one is enough, at once.
+func TestSilentMemberHoldsUpNoProof(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		tc.mustWrite(tc.nodes[0], "0001", 1, 1)
+		first := tc.nodes[0]
+		for _, other := range tc.nodes[1:] {
+			tc.until("each other node can prove the copy complete", time.Minute, func() bool { return first.holdsAllOf(t.Context(), first.topo.Load(), other.opts.Node) })
+		}
+		for _, silent := range tc.nodes[1:] {
+			tc.net.Freeze(silent.host)
+			began := time.Now()
+			if !first.CopyIsComplete(t.Context()) || time.Since(began) > 2*copyHedge {
+				t.Errorf("while node %d is silent: not complete, or only after %s", silent.id, time.Since(began))
+			}
+			tc.net.Thaw(silent.host)
+		}
 	})
 }

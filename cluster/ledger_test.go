@@ -69,7 +69,7 @@ func (l *ledger) readOrWhy(t *testing.T, n *testNode, name string, at int64) err
 	l.mu.Lock()
 	least, written := l.acked[k]
 	l.mu.Unlock()
-	if n.CopyIsComplete(t.Context()) {
+	if n.SeriesIsComplete(t.Context(), metric(name)) {
 		v, found := n.holds(name, at)
 		l.mu.Lock()
 		l.alone++

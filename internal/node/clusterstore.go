@@ -68,9 +68,9 @@ func (s *clusterStore) deletes(ctx context.Context, mint, maxt int64) (all []mod
 }
 
 // SelectSeries implements promql's store.SeriesLookup: only the nodes that hold
-// the series matter.
+// the series matter, and this one may be enough.
 func (s *clusterStore) SelectSeries(ctx context.Context, mint, maxt int64, ls labels.Labels) (promql.SeriesSet, error) {
-	if s.cluster.CopyIsComplete(atLevel(ctx)) {
+	if s.cluster.SeriesIsComplete(atLevel(ctx), ls) {
 		var ms []*labels.Matcher
 		ls.Range(func(l labels.Label) {
 			ms = append(ms, &labels.Matcher{Type: labels.MatchEqual, Name: l.Name, Value: l.Value})
