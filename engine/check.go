@@ -23,6 +23,7 @@ type CheckReport struct {
 	Series     int // in the registry
 	LogRecords uint64
 	Tombstones int
+	Lost       Lost     // what is missing here of what was acknowledged
 	Orphans    []string // files that the next start removes: no fault
 	TornBytes  int64    // at the end of the log, never acknowledged: no fault
 	// Faults are what must not be; none: the directory is whole.
@@ -92,6 +93,9 @@ func (r *CheckReport) smallFiles(fsys vfs.FS, dir string) {
 	tombs, err := readTombstones(fsys, dir)
 	r.fault(tombstonesFile.name, err)
 	r.Tombstones = len(tombs)
+	var lost losses
+	r.fault(lostFile.name, lost.load(fsys, dir))
+	r.Lost = lost.lost
 	_, err = readSheds(fsys, dir)
 	r.fault(shedFile.name, err)
 	r.fault(exemplarsFile.name, newExemplarRing(defaultMaxExemplars).load(fsys, dir))
@@ -181,6 +185,8 @@ func checkFile(fsys vfs.FS, path string, f *manifest.File, reg *registry.Registr
 	return checkSeries(reader, f, reg)
 }
 
+var errUnknownSeries = errors.New("it is not in the registry")
+
 // checkSeries looks for series that the registry does not know, and that are
 // not dead altogether.
 func checkSeries(reader *file.Reader, f *manifest.File, reg *registry.Registry) error {
@@ -197,7 +203,7 @@ func checkSeries(reader *file.Reader, f *manifest.File, reg *registry.Registry) 
 		}
 		for k := range chunks {
 			if !f.SealedOut.Has(chunks[k].Window) {
-				return fmt.Errorf("series %d (%d in the file) is not in the registry", ref, i)
+				return fmt.Errorf("series %d (%d in the file): %w", ref, i, errUnknownSeries)
 			}
 		}
 	}

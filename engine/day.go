@@ -150,7 +150,7 @@ func (db *DB) cleanFile(v workView, in *liveFile, window int64) error {
 		return nil
 	})
 	if err == nil {
-		err = r.setDamagedAside()
+		err = r.setDamagedAside(added)
 	}
 	if err == nil {
 		err = db.registry.Persist() // the new file may name series that were forgotten

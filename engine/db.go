@@ -76,8 +76,8 @@ type DB struct {
 	background  background
 
 	failed   atomic.Pointer[error]
-	space    space       // see Options.DiskReserve
-	gap      atomic.Bool // Identity.Gap
+	space    space // see Options.DiskReserve
+	losses   losses
 	closed   atomic.Bool
 	counters counters
 	// mutations tell a cache above what has changed.
@@ -104,7 +104,7 @@ func (db *DB) Labels(ref model.Ref) labels.Labels { return db.registry.Labels(re
 // Identity returns which disk this is (C5).
 func (db *DB) Identity() Identity {
 	id := db.identity
-	id.Gap = db.gap.Load()
+	id.Gap = db.Lost().Number > 0
 	return id
 }
 

@@ -269,7 +269,7 @@ func TestDamagedTableIsSetAside(t *testing.T) {
 // Damage to a small file, or to the manifest, does not keep a node from
 // starting.
 func TestDamagedSmallFilesDoNotPreventAStart(t *testing.T) {
-	for _, name := range []string{"identity", "tombstones", "exemplars", "metadata", "MANIFEST"} {
+	for _, name := range []string{"identity", "tombstones", "exemplars", "metadata", "MANIFEST", "lost"} {
 		fsys, clock := vfs.NewMem(), newTestClock()
 		db := mustOpen(t, fsys, testOptions(clock))
 		put(t, db, series("a"), float64(testStart), 1)
@@ -281,6 +281,12 @@ func TestDamagedSmallFilesDoNotPreventAStart(t *testing.T) {
 		}
 		put(t, db, series("a"), float64(testStart+1), 2)
 		mustClose(t, db)
+		if name == "lost" {
+			lostFile := []byte("CTlo\x01 that is no frame")
+			if err := vfs.WriteFile(fsys, "data/lost", lostFile); err != nil {
+				t.Fatal(err)
+			}
+		}
 		path := filepath.Join("data", name)
 		data, err := vfs.ReadFile(fsys, path)
 		if err != nil {
@@ -290,11 +296,16 @@ func TestDamagedSmallFilesDoNotPreventAStart(t *testing.T) {
 		if err := vfs.WriteFile(fsys, path, data); err != nil {
 			t.Fatal(err)
 		}
-		for round := range 2 {
+		for round := range 3 {
 			db = mustOpen(t, fsys, testOptions(clock))
 			wantDump(t, db, "a 0=1 1=2")
-			if gap := db.Identity().Gap; gap != (round == 0) {
+			if gap := db.Identity().Gap; gap != (round < 2) {
 				t.Errorf("%s damaged, start %d: gap %v", name, round, gap)
+			}
+			if round == 1 { // until then the mark stays
+				if err := db.Refilled(db.Lost().Number, true); err != nil {
+					t.Fatal(err)
+				}
 			}
 			mustClose(t, db)
 		}

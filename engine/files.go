@@ -23,6 +23,7 @@ type fileHandle struct {
 	reader *file.Reader
 	fs     vfs.FS
 	path   string
+	noted  func(*liveFile, error) // that bytes failed their check
 
 	// Of a day file, else nil.
 	day     *day.Reader
@@ -79,9 +80,12 @@ func (e *damagedError) Error() string { return e.err.Error() }
 func (e *damagedError) Unwrap() error { return e.err }
 
 // damaged marks an error of reading the file when it means that the file is
-// damaged.
+// damaged, and has the DB take care of it.
 func (f *liveFile) damaged(err error) error {
 	if errors.Is(err, wire.ErrCorrupt) {
+		if f.fileHandle != nil && f.noted != nil {
+			f.noted(f, err)
+		}
 		return &damagedError{f, err}
 	}
 	return err

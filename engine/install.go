@@ -99,7 +99,7 @@ func (f *liveFile) complete() {
 // openFile opens a data file of the live set.
 func (db *DB) openFile(f manifest.File) (*liveFile, error) {
 	name := db.manifest.Path(f.Kind, f.ID)
-	h := &fileHandle{fs: db.fs, path: name}
+	h := &fileHandle{fs: db.fs, path: name, noted: db.noteDamaged}
 	if f.Kind == manifest.Day {
 		d, err := day.Open(db.fs, name, db.columnCache)
 		if err != nil {

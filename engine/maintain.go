@@ -49,6 +49,9 @@ func (db *DB) maintain(ctx context.Context, w *work) error {
 	if err := db.retain(); err != nil {
 		return err
 	}
+	if err := db.mend(); err != nil {
+		w.errs = append(w.errs, err)
+	}
 	for range maxJobs {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 
 	"github.com/go-kit/log/level"
@@ -25,11 +26,15 @@ func (db *DB) openFiles() ([]*liveFile, error) {
 		level.Info(db.opts.Logger).Log("msg", "removed files that were being written or were replaced when the process died", "files", len(report.Removed))
 	}
 	for i := range report.Missing {
-		db.gap.Store(true)
+		if err := db.lose(rangeOf(&report.Missing[i])); err != nil {
+			return nil, err
+		}
 		level.Error(db.opts.Logger).Log("msg", "a data file is missing", "file", report.Missing[i].Name())
 	}
 	if report.Damaged != nil {
-		db.gap.Store(true)
+		if err := db.loseAll(); err != nil {
+			return nil, err
+		}
 		level.Error(db.opts.Logger).Log("msg", "the manifest is damaged and was rebuilt from the data files", "err", report.Damaged)
 	}
 	var files []*liveFile
@@ -66,7 +71,36 @@ func (db *DB) openLive(f manifest.File) (*liveFile, error) {
 	}
 	lf.complete()
 	db.markPresence(lf)
-	return lf, nil
+	return lf, db.lookForOrphans(lf)
+}
+
+// lookForOrphans looks for series of a file that the registry does not know: it was
+// damaged, and what the file has of them is lost.
+func (db *DB) lookForOrphans(f *liveFile) error {
+	if f.day != nil {
+		return nil
+	}
+	unknown := false
+	for i := range f.reader.Len() {
+		if ref := f.reader.Ref(i); !db.registry.Exists(ref) {
+			db.registry.Reserve(ref)
+			unknown = true
+		}
+	}
+	if !unknown {
+		return nil
+	}
+	err := checkSeries(f.reader, &f.File, db.registry)
+	switch {
+	case errors.Is(err, errUnknownSeries):
+		db.noteDamaged(f, err)
+		db.losses.mu.Lock()
+		db.losses.noted[f.ID] = db.losses.lost.Number // which the registry's damage is a part of
+		db.losses.mu.Unlock()
+	case err != nil && !errors.Is(err, wire.ErrCorrupt): // a read of it tells of that
+		return err
+	}
+	return nil
 }
 
 func closeLive(files []*liveFile) error {
@@ -79,7 +113,9 @@ func closeLive(files []*liveFile) error {
 
 // setAside moves a damaged file out of the live set, for a look at it (E3).
 func (db *DB) setAside(f *manifest.File, reason error) error {
-	db.gap.Store(true)
+	if err := db.lose(rangeOf(f)); err != nil {
+		return err
+	}
 	level.Error(db.opts.Logger).Log("msg", "a damaged data file was set aside", "file", f.Name(), "dir", filepath.Join(db.dir, quarantineDir), "err", reason)
 	if err := db.linkAside(f); err != nil {
 		return err
@@ -88,6 +124,15 @@ func (db *DB) setAside(f *manifest.File, reason error) error {
 		s.Remove(f.ID)
 		return nil
 	})
+}
+
+// rangeOf returns the range of time that a data file has samples of, as far as
+// the manifest knows it.
+func rangeOf(f *manifest.File) (mint, maxt int64) {
+	if f.Samples == 0 {
+		return math.MinInt64, math.MaxInt64
+	}
+	return f.MinT, f.MaxT
 }
 
 // linkAside gives a data file a second name in the quarantine.
@@ -115,7 +160,11 @@ func (db *DB) loadSmall(s smallFile, load func() error) error {
 	if !errors.Is(err, wire.ErrCorrupt) {
 		return err
 	}
-	db.gap.Store(true)
+	if s.name != lostFile.name {
+		if err := db.loseAll(); err != nil {
+			return err
+		}
+	}
 	level.Error(db.opts.Logger).Log("msg", "a damaged file was set aside, what it held is lost here", "file", s.name, "dir", filepath.Join(db.dir, quarantineDir), "err", err)
 	path := filepath.Join(db.dir, s.name)
 	if err := db.quarantine(path); err != nil {
@@ -123,6 +172,9 @@ func (db *DB) loadSmall(s smallFile, load func() error) error {
 	}
 	if err := db.fs.Remove(path); err != nil {
 		return fmt.Errorf("set file %s aside: %w", path, err)
+	}
+	if s.name == lostFile.name {
+		return db.loseAll() // what it named is not known any more
 	}
 	return load()
 }

@@ -77,6 +77,11 @@ type Options struct {
 	// MaxMetadata bounds the metric families with metadata. Default: 100,000.
 	MaxMetadata int
 
+	// OnLost is called, from any goroutine, when Lost has changed since Open began:
+	// samples are missing, or will be when what cannot be read of a damaged file is
+	// given up, which waits for Refilled. Default: none, and nothing waits.
+	OnLost func()
+
 	// NoBackground leaves flushing, sealing and retention to explicit calls of
 	// Flush and Maintain: tests stay deterministic.
 	NoBackground bool

@@ -72,6 +72,9 @@ func (db *DB) abandon() error {
 
 func (db *DB) open() error {
 	first := &view{}
+	if err := db.loadSmall(lostFile, func() error { return db.losses.load(db.fs, db.dir) }); err != nil {
+		return err
+	}
 	err := db.loadSmall(identityFile, func() (err error) {
 		db.identity, err = openIdentity(db.fs, db.dir)
 		return err
@@ -87,6 +90,9 @@ func (db *DB) open() error {
 	}
 	if err := db.loadSmall(exemplarsFile, func() error { return db.exemplars.load(db.fs, db.dir) }); err != nil {
 		return err
+	}
+	for i := range db.exemplars.slots {
+		db.registry.Reserve(db.exemplars.slots[i].Ref)
 	}
 	err = db.loadSmall(tombstonesFile, func() (err error) {
 		first.tombs, err = readTombstones(db.fs, db.dir)
@@ -155,8 +161,8 @@ func (db *DB) openRegistry() error {
 		level.Warn(db.opts.Logger).Log("msg", "cut an unfinished write from the registry's end", "bytes", report.TornBytes)
 	}
 	if report.DamagedFrames > 0 {
-		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "registry damaged: definitions of series are lost", "frames", report.DamagedFrames)
+		return db.loseAll()
 	}
 	return nil
 }

@@ -36,16 +36,16 @@ func (db *DB) replayLog() error {
 		level.Warn(db.opts.Logger).Log("msg", "cut the torn tail of the log: nothing of it was acknowledged", "bytes", report.TornBytes)
 	}
 	if r.damaged > 0 {
-		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "left out log records that cannot be decoded", "records", r.damaged)
 	}
 	if r.unknown > 0 {
-		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "samples in the log of series that nothing defines", "samples", r.unknown)
 	}
 	if report.Gap {
-		db.gap.Store(true)
 		level.Error(db.opts.Logger).Log("msg", "the log has a gap: acknowledged samples are missing", "dir", filepath.Join(db.dir, logDir))
+	}
+	if r.damaged > 0 || r.unknown > 0 || report.Gap {
+		return db.loseAll()
 	}
 	return nil
 }
@@ -110,6 +110,7 @@ func (r *replayer) resolve(b *model.Batch) {
 			return true
 		}
 		r.unknown++
+		r.db.registry.Reserve(*ref)
 		return false
 	}
 	n := 0

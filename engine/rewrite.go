@@ -43,6 +43,9 @@ func (r *rewriter) walk(do func(ref model.Ref, at func(int) int) error) error {
 	reg := r.db.registry
 	w := file.NewWalk(readers, func(a, b model.Ref) int { return labels.Compare(reg.Labels(a), reg.Labels(b)) })
 	for w.Next() {
+		if !reg.Exists(w.Ref()) {
+			continue // nobody can read it any more
+		}
 		if err := do(w.Ref(), w.At); err != nil {
 			return err
 		}
@@ -62,7 +65,7 @@ func (db *DB) sealWindow(v workView, inputs []*liveFile, window int64) error {
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.sealSeries(w, ref, at, window, mint, maxt) })
 	})
 	if err == nil {
-		err = r.setDamagedAside()
+		err = r.setDamagedAside(added)
 	}
 	if err != nil {
 		return err
@@ -137,11 +140,18 @@ func (r *rewriter) tolerate(err error) *liveFile {
 }
 
 // setDamagedAside keeps the damaged inputs for a look at them, before the new
-// file takes their place.
-func (r *rewriter) setDamagedAside() error {
+// file takes their place; when it fails the new file is removed.
+func (r *rewriter) setDamagedAside(added *liveFile) error {
 	for _, f := range r.damaged {
-		r.db.gap.Store(true)
-		if err := r.db.linkAside(&f.File); err != nil {
+		err := r.db.mayGiveUp(f)
+		if err == nil {
+			err = r.db.linkAside(&f.File)
+		}
+		if err != nil && added != nil {
+			added.removed = true
+			err = errors.Join(err, added.close())
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -197,7 +207,7 @@ func (db *DB) mergeWide(v workView, inputs []*liveFile) error {
 		return r.walk(func(ref model.Ref, at func(int) int) error { return r.copySeries(w, cp, ref, at) })
 	})
 	if err == nil {
-		err = r.setDamagedAside()
+		err = r.setDamagedAside(added)
 	}
 	if err != nil {
 		return err

@@ -73,8 +73,8 @@ type Identity struct {
 	DiskID [16]byte
 	// Starts counts the opens of the directory, this one included.
 	Starts uint64
-	// Gap is set when a hole was found, since this start, in what was
-	// acknowledged: a log gap before the tail, or a file set aside.
+	// Gap is set while there is a hole in what was acknowledged: a log gap before
+	// the tail, or a file set aside (DB.Lost).
 	Gap bool
 }
 

@@ -148,12 +148,17 @@ func (d *fileDecoder) run(data []byte) error {
 	if len(data) < len(fileMagic) {
 		return nil // torn while it was made
 	}
-	if string(data[:len(fileMagic)]) != fileMagic {
-		return wire.Corruptf("file begins with %q, want %q", data[:len(fileMagic)], fileMagic)
+	version := len(fileMagic) - 1
+	switch magic := string(data[:len(fileMagic)]); {
+	case magic == fileMagic:
+		d.good = len(fileMagic)
+	case magic[:version] == fileMagic[:version]:
+		return wire.Corruptf("file begins with %q, want %q: a newer build wrote it, or it is damaged", magic, fileMagic)
+	default:
+		d.damaged++ // what is behind it may be whole
 	}
-	d.good = len(fileMagic)
 	skipped := 0
-	for at := d.good; at < len(data); {
+	for at := len(fileMagic); at < len(data); {
 		in := wire.NewDecoder(data[at:])
 		payload := in.Frame(uint32(at))
 		if in.Err() != nil {

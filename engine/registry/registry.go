@@ -284,6 +284,14 @@ func (r *Registry) Len() int {
 	return r.live
 }
 
+// Reserve makes sure that a reference that something on disk names, and that names
+// no series, never comes to name another one.
+func (r *Registry) Reserve(ref model.Ref) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = max(r.next, ref+1)
+}
+
 // MaxRef returns the highest reference given out so far.
 func (r *Registry) MaxRef() model.Ref {
 	r.mu.RLock()
