@@ -260,8 +260,9 @@ func (c *Cluster) deletesHere(ctx context.Context, ts []model.Tombstone) error {
 func isSettled(err error) bool { return transport.CodeOf(err) == transport.CodeSettled }
 
 // revokeFloor takes this node's floor back before it copies what it lacks, and
-// removes what those that it copies from have settled without it.
-func (c *Cluster) revokeFloor(ctx context.Context, known []settle.State) error {
+// removes what those that it copies from have settled without it; purge is false
+// where it has settled the same, and only lost some of that.
+func (c *Cluster) revokeFloor(ctx context.Context, known []settle.State, purge bool) error {
 	highest := settle.State{}
 	for i := range known {
 		highest.Mark = max(highest.Mark, known[i].Mark)
@@ -279,7 +280,7 @@ func (c *Cluster) revokeFloor(ctx context.Context, known []settle.State) error {
 	}
 	c.floors.mu.Lock()
 	c.floors.pulling = settledAt{highest.Floor, highest.From}
-	done := c.floors.purged >= highest.Floor || len(c.local.Windows()) == 0
+	done := !purge || c.floors.purged >= highest.Floor || len(c.local.Windows()) == 0
 	c.floors.mu.Unlock()
 	if done {
 		return nil

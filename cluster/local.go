@@ -60,6 +60,16 @@ type Extras interface {
 	Metadata(family string, limit int) []model.Metadata
 }
 
+// Loser is what refilling needs of this node's storage: what it has lost (C5).
+type Loser interface {
+	// Lost returns the range of time (ms, inclusive) in which samples are missing,
+	// and the number of the loss; 0 when none are.
+	Lost() (number uint64, mint, maxt int64)
+	// Refilled says that what was lost up to a number is here again as far as others
+	// have it; complete: all of it.
+	Refilled(number uint64, complete bool) error
+}
+
 // Local is this node's storage.
 type Local interface {
 	Storage
@@ -67,6 +77,7 @@ type Local interface {
 	Extras
 	Shedder
 	Settler
+	Loser
 }
 
 // Selection is a set of series over one snapshot of the storage.

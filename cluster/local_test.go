@@ -29,6 +29,25 @@ type memLocal struct {
 	slow       time.Duration // until a batch is durable
 	selects    int           // calls of Select
 	settled    model.Version // by SetFloor
+	lost       timeRange
+	losses     uint64 // number of the loss; 0: nothing is lost
+}
+
+// Lost implements Local.
+func (l *memLocal) Lost() (number uint64, mint, maxt int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.losses, l.lost.mint, l.lost.maxt
+}
+
+// Refilled implements Local.
+func (l *memLocal) Refilled(number uint64, complete bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if complete && number == l.losses {
+		l.losses = 0
+	}
+	return nil
 }
 
 type memSeries struct {

@@ -192,7 +192,11 @@ func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
 	} else {
 		return // it holds nothing for the ring
 	}
-	reason := membership.RefillReason(c.opts.Disk, recorded, c.state.Merged, seen)
+	disk := c.opts.Disk
+	if lost, _, _ := c.local.Lost(); lost > 0 {
+		disk.Gap = true // found since the start
+	}
+	reason := membership.RefillReason(disk, recorded, c.state.Merged, seen)
 	if c.refill.mergedThisRun() && reason != "its disk is a new one" {
 		reason = "" // the merge of this run covers what the disk's age or gap lost
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/settle"
 )
 
 // refillRetry is the time between two attempts.
@@ -25,12 +26,30 @@ type refillState struct {
 	reason  string // guarded by mu; empty: idle
 	blocked bool   // guarded by mu
 	merged  uint64 // guarded by mu; refills that were completed in this run
+	losses  uint64 // guarded by mu; of the storage, since the start
 }
 
 func (r *refillState) start(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reason, r.blocked = reason, true
+}
+
+// lose notes that the storage has lost something while it was running: it still
+// knows how high its versions are.
+func (r *refillState) lose() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.losses++
+	if r.reason == "" {
+		r.reason = membership.GapReason
+	}
+}
+
+func (r *refillState) lossesSoFar() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.losses
 }
 
 func (r *refillState) running() bool {
@@ -70,11 +89,17 @@ func (r *refillState) unblock() {
 	r.blocked = false
 }
 
-func (r *refillState) done() {
+// done ends the refill, unless the storage has lost more since the losses were
+// counted.
+func (r *refillState) done(losses uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.losses != losses {
+		return false
+	}
 	r.reason, r.blocked = "", false
 	r.merged++
+	return true
 }
 
 // refillWhenNeeded watches for a refill to be due and carries it out, again and
@@ -106,6 +131,11 @@ func (c *Cluster) refillOnce() error {
 	if t == nil {
 		return ErrNotFounded
 	}
+	losses := c.refill.lossesSoFar()
+	lost, mint, maxt := c.local.Lost()
+	if err := c.noteRefilling(); err != nil {
+		return err
+	}
 	others, err := c.refillFrom(t)
 	if err != nil {
 		return err
@@ -120,11 +150,15 @@ func (c *Cluster) refillOnce() error {
 	if err != nil {
 		return err
 	}
-	if err := c.revokeFloor(c.ctx, before); err != nil {
+	span, whole := timeRange{0, math.MaxInt64}, true
+	if c.refill.why() == membership.GapReason && lost > 0 && maxt < math.MaxInt64 && c.sharesFloor(before) {
+		span, whole = timeRange{max(mint, 0), maxt}, false
+	}
+	if err := c.revokeFloor(c.ctx, before, whole); err != nil {
 		return err
 	}
 	began := time.Now()
-	samples, err := c.mergeFrom(t, others)
+	samples, err := c.mergeFrom(t, others, span, lost)
 	if err != nil {
 		return err
 	}
@@ -135,18 +169,76 @@ func (c *Cluster) refillOnce() error {
 	if err != nil {
 		return err
 	}
+	if err := c.local.Refilled(lost, c.othersHoldAll(t)); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Refilling, c.state.Merged, c.state.Refilled = "", c.opts.Disk.ID, nil
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		return err
 	}
-	c.refill.done()
+	if !c.refill.done(losses) {
+		return errLostMore
+	}
 	c.floors.endPull()
 	c.windows.clear()
 	c.changes.restart() // what was merged came without numbers (C7)
 	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
 	return nil
+}
+
+// errLostMore means that the storage has lost more while it was refilled.
+var errLostMore = errors.New("more was lost meanwhile")
+
+// NoteLost is called when the storage has lost something while it was running:
+// until that is merged from others, this node counts for no read.
+func (c *Cluster) NoteLost() {
+	lost, mint, maxt := c.local.Lost()
+	t := c.topo.Load()
+	if t == nil {
+		return // there is no ring yet: whoever puts one in force looks for losses
+	}
+	if t.alone {
+		c.warn("data was lost and there is nobody to refill from", c.local.Refilled(lost, false), "loss", lost, "from", mint, "to", maxt)
+		return
+	}
+	c.refill.lose()
+	c.warn("this node has lost data: it counts for no read until it has merged it back", errors.New(membership.GapReason), "loss", lost, "from", mint, "to", maxt)
+}
+
+// noteRefilling keeps in the state that this node refills, when it began while
+// running.
+func (c *Cluster) noteRefilling() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Refilling != "" {
+		return nil
+	}
+	c.state.Refilling = c.refill.why()
+	return c.state.Save(c.opts.FS, c.opts.Dir)
+}
+
+// sharesFloor says whether this node has settled what the others have: then all
+// that it holds may stay, and only what it lost is to be merged.
+func (c *Cluster) sharesFloor(others []settle.State) bool {
+	mine := c.floors.at().higher(c.floors.pulled()) // it may be taken back for this refill
+	for i := range others {
+		if (settledAt{others[i].Floor, others[i].From}) != mine {
+			return false
+		}
+	}
+	return true
+}
+
+// othersHoldAll says whether all that this node is a candidate of has another one.
+func (c *Cluster) othersHoldAll(t *topology) bool {
+	for i := range t.lists {
+		if l := &t.lists[i]; l.Has(c.opts.Node) && len(l.Group(0).Nodes) < 2 {
+			return false
+		}
+	}
+	return true
 }
 
 // refillFrom returns the nodes to merge from: those in sight, when they hold W
@@ -203,27 +295,33 @@ func (c *Cluster) takeMarks(others []ring.NodeID) error {
 
 var errOlderCopy = errors.New("the disk was found to be an older copy meanwhile: everything is merged anew")
 
-// mergeFrom stores the merged content of the others, slice by slice of time and
-// within the same budget as what a change of the ring copies. How far it came is
-// durable, so a restart goes on there.
-func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err error) {
-	from := c.refilledUntil(t)
-	resumed := from > 0
+// mergeFrom stores the merged content of the others in a range of time, slice by
+// slice and within the same budget as what a change of the ring copies. How far it
+// came is durable, so a restart goes on there; lost numbers what the storage lacks.
+func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID, span timeRange, lost uint64) (samples int, err error) {
+	done := c.refilledUntil(t, lost)
+	resumed, from := done > 0, max(done, span.mint)
 	for {
 		until := nextCut(from, time.Now())
+		if until > span.maxt {
+			until = span.maxt
+			if until < math.MaxInt64 {
+				until++ // the range is inclusive
+			}
+		}
 		n, err := c.mergeSlice(t, others, sliceRequest(t, c.opts.Node, from, until), 2*c.opts.CopyShare)
 		samples += n
 		if err != nil {
 			return samples, err
 		}
-		if until == math.MaxInt64 {
+		if until > span.maxt || until == math.MaxInt64 {
 			return samples, c.takeMetadata(others)
 		}
-		if resumed && c.refilledUntil(t) == 0 {
+		if resumed && c.refilledUntil(t, lost) == 0 {
 			return samples, errOlderCopy
 		}
 		from = until
-		if err := c.noteRefilled(t, from); err != nil {
+		if err := c.noteRefilled(t, from, lost); err != nil {
 			return samples, err
 		}
 	}
@@ -231,25 +329,25 @@ func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID) (samples int, err
 
 // refilledUntil returns where a refill of an earlier run goes on: it filled this
 // disk under this ring, and for the reason that there is now.
-func (c *Cluster) refilledUntil(t *topology) int64 {
+func (c *Cluster) refilledUntil(t *topology, lost uint64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.state.Refilled
 	if p == nil || p.Disk != c.opts.Disk.ID || p.Ring != t.ring.Number() || p.Reason != c.state.Refilling || p.Floor != c.floors.pulled().version {
 		return 0
 	}
-	if c.opts.Disk.Gap && p.Starts != c.opts.Disk.Starts || c.seenStarts > c.opts.Disk.Starts {
-		return 0 // this start has lost something again, or the disk is an older copy
+	if p.Lost != lost || c.seenStarts > c.opts.Disk.Starts {
+		return 0 // something was lost since, or the disk is an older copy
 	}
 	return p.Until
 }
 
-func (c *Cluster) noteRefilled(t *topology, until int64) error {
+func (c *Cluster) noteRefilled(t *topology, until int64, lost uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Refilled = &membership.RefillProgress{
 		Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Ring: t.ring.Number(), Reason: c.state.Refilling, Until: until,
-		Floor: c.floors.pulled().version,
+		Floor: c.floors.pulled().version, Lost: lost,
 	}
 	return c.state.Save(c.opts.FS, c.opts.Dir)
 }

@@ -46,7 +46,7 @@ func (n *testNode) refilled() int64 {
 	if t == nil {
 		return 0
 	}
-	return n.refilledUntil(t)
+	return n.refilledUntil(t, 0)
 }
 
 // TestRefillGoesOnAfterAKill: a node that is killed in the middle of a refill does
@@ -182,5 +182,47 @@ func TestLeaveDuringAPartition(t *testing.T) {
 		if m := cut.members(); !slices.Equal(m, []ring.NodeID{1, 2, 3}) {
 			t.Errorf("the node that was cut off has the members %v", m)
 		}
+	})
+}
+
+// TestLossWhileRunning: C5. A node whose storage loses something while it runs
+// counts for no read until it has merged that range, and no more than that, from
+// others; its deletes and floors stay in order.
+func TestLossWhileRunning(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		a, c := tc.nodes[0], tc.nodes[2]
+		old := time.Now().Add(-50 * time.Hour).UnixMilli()
+		recent := time.Now().Add(-time.Hour).UnixMilli()
+		tc.mustWrite(a, "0001", old, 7)
+		tc.mustWrite(a, "0001", recent, 8)
+		if err := a.delete("0002"); err != nil {
+			t.Fatal(err)
+		}
+		tc.until("old data is settled", 4*time.Hour, func() bool { return c.floors.now().Floor > 0 && a.floors.now().Floor > 0 })
+		c.lose("0001", old)
+		c.lose("0001", recent)
+		c.local.mu.Lock()
+		c.local.losses, c.local.lost = 5, timeRange{old - 1000, old + 1000}
+		c.local.mu.Unlock()
+		c.NoteLost()
+		if !c.refill.running() || c.refill.blocksWrites() {
+			t.Fatal("it does not refill, or takes no writes")
+		}
+		if complete := c.CopyIsComplete(t.Context()); complete {
+			t.Fatal("its copy counts as complete")
+		}
+		tc.until("it has merged what it lost", time.Minute, func() bool { return !c.refill.running() })
+		if v, has := c.holds("0001", old); !has || v != 7 {
+			t.Errorf("it holds %g (%v)", v, has)
+		}
+		if _, has := c.holds("0001", recent); has {
+			t.Error("it merged more than it lost")
+		}
+		if lost, _, _ := c.local.Lost(); lost != 0 {
+			t.Errorf("loss %d is still marked", lost)
+		}
+		tc.until("it settles with the others again", 4*time.Hour, func() bool { return c.floors.now().Floor > 0 && c.floors.at() == a.floors.at() })
 	})
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -181,6 +183,59 @@ func TestState(t *testing.T) {
 	got, err := LoadState(fs, dir)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+// TestStateIsKeptTwice: whichever of the two files is damaged, lacks or is older,
+// the state is there and both are whole again; without any the start is refused.
+func TestStateIsKeptTwice(t *testing.T) {
+	fs := vfs.NewMem()
+	older, want := &State{Cluster: "count", Node: 1}, &State{Cluster: "count", Node: 2}
+	good, err := encodeState(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := encodeState(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := func(at int) []byte {
+		out := bytes.Clone(good)
+		out[at%len(out)] ^= 4
+		return out
+	}
+	type files struct{ file, copied []byte }
+	cases := []files{{good, good}, {good, old}, {good, nil}, {nil, good}}
+	for i := range good {
+		cases = append(cases, files{flipped(i), good}, files{good, flipped(i)})
+	}
+	bad := []files{{flipped(3), nil}, {flipped(len(good) / 2), flipped(len(good) - 1)}, {nil, flipped(9)}}
+	for i, c := range append(cases, bad...) {
+		dir := fmt.Sprint(i)
+		if err := fs.MkdirAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range map[string][]byte{StateFile: c.file, stateCopy: c.copied} {
+			if data == nil {
+				continue
+			}
+			if err := vfs.WriteFile(fs, filepath.Join(dir, name), data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := LoadState(fs, dir)
+		if i >= len(cases) {
+			if !errors.Is(err, wire.ErrCorrupt) {
+				t.Errorf("case %d: %+v, %v", i, got, err)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("case %d: %+v, %v", i, got, err)
+		}
+		if s, faults := CheckState(fs, dir); len(faults) > 0 || !reflect.DeepEqual(s, want) {
+			t.Fatalf("case %d: afterwards %+v, %v", i, s, faults)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"reflect"
 
 	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/ring"
@@ -15,8 +16,13 @@ import (
 	"github.com/count-db/count/internal/wire"
 )
 
-// StateFile is the name of the state's file in the data directory.
-const StateFile = "cluster.state"
+// StateFile is the name of the state's file in the data directory. It holds votes
+// and promises, which a node must not forget (C2, V4), so there is a copy: a bit
+// that flips in one of the two costs nothing.
+const (
+	StateFile = "cluster.state"
+	stateCopy = "cluster.state.copy"
+)
 
 // stateMagic opens the file; the last byte is the version of the form.
 const stateMagic = "COUNTCS\x01"
@@ -131,6 +137,8 @@ type RefillProgress struct {
 	Until  int64  `json:"until"` // ms; everything before it is merged
 	// Floor is the highest that those have settled that are merged from (V4).
 	Floor model.Version `json:"floor,omitempty"`
+	// Lost numbers what the storage had lost by then.
+	Lost uint64 `json:"lost,omitempty"`
 }
 
 // ShedProgress says that a node dropped what it does not own.
@@ -158,9 +166,52 @@ type Pause struct {
 	At     model.Version `json:"at"` // the last one that was said counts
 }
 
-// LoadState reads the state; nil without an error when there is no file.
+// LoadState reads the state and makes both files of it whole and equal; nil without
+// an error when there is none. The file is written before its copy, and what only
+// the file has was promised to nobody: Save had not returned.
 func LoadState(filesystem vfs.FS, dir string) (*State, error) {
-	name := filepath.Join(dir, StateFile)
+	s, err := readState(filesystem, filepath.Join(dir, StateFile))
+	if err != nil && !errors.Is(err, wire.ErrCorrupt) {
+		return nil, err
+	}
+	other, otherErr := readState(filesystem, filepath.Join(dir, stateCopy))
+	if otherErr != nil && !errors.Is(otherErr, wire.ErrCorrupt) {
+		return nil, otherErr
+	}
+	switch {
+	case s == nil && other == nil && errors.Join(err, otherErr) != nil:
+		return nil, fmt.Errorf("the votes and promises of this node are lost, so that it cannot be what it was: give it an empty data directory, and it refills from the others: %w", errors.Join(err, otherErr))
+	case err != nil, s == nil:
+		s = other
+	}
+	if s == nil {
+		return nil, nil
+	}
+	if err == nil && otherErr == nil && reflect.DeepEqual(s, other) {
+		return s, nil
+	}
+	return s, s.Save(filesystem, dir)
+}
+
+// CheckState reads both files of the state, changes nothing, and returns what is
+// wrong with them. The state is nil when there is none that can be read.
+func CheckState(filesystem vfs.FS, dir string) (*State, []error) {
+	var faults []error
+	s, err := readState(filesystem, filepath.Join(dir, StateFile))
+	if err != nil {
+		faults = append(faults, err)
+	}
+	other, err := readState(filesystem, filepath.Join(dir, stateCopy))
+	if err != nil {
+		faults = append(faults, err)
+	}
+	if s == nil {
+		s = other
+	}
+	return s, faults
+}
+
+func readState(filesystem vfs.FS, name string) (*State, error) {
 	data, err := vfs.ReadFile(filesystem, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -207,8 +258,10 @@ func encodeState(s *State) ([]byte, error) {
 // Save makes the state durable.
 func (s *State) Save(filesystem vfs.FS, dir string) error {
 	data, err := encodeState(s)
-	if err == nil {
-		err = vfs.WriteFile(filesystem, filepath.Join(dir, StateFile), data)
+	for _, name := range []string{StateFile, stateCopy} {
+		if err == nil {
+			err = vfs.WriteFile(filesystem, filepath.Join(dir, name), data)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", StateFile, err)

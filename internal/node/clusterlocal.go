@@ -92,6 +92,17 @@ func (l clusterLocal) Purge(ctx context.Context, v model.Version, from int64) er
 // KeptFrom implements cluster.Local.
 func (l clusterLocal) KeptFrom() int64 { return l.db.KeptFrom() }
 
+// Lost implements cluster.Local.
+func (l clusterLocal) Lost() (number uint64, mint, maxt int64) {
+	lost := l.db.Lost()
+	return lost.Number, lost.MinT, lost.MaxT
+}
+
+// Refilled implements cluster.Local.
+func (l clusterLocal) Refilled(number uint64, complete bool) error {
+	return l.db.Refilled(number, complete)
+}
+
 // Windows implements cluster.Local.
 func (l clusterLocal) Windows() []int64 { return l.db.Windows() }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -56,7 +57,14 @@ func (n *Node) open() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := engine.Open(n.fs, n.opts.Config.DataDir, n.engineOptions(clustered))
+	o := n.engineOptions(clustered)
+	var told atomic.Pointer[cluster.Cluster] // of losses; nil until there is one
+	o.OnLost = func() {
+		if c := told.Load(); c != nil {
+			c.NoteLost()
+		}
+	}
+	db, err := engine.Open(n.fs, n.opts.Config.DataDir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
 	}
@@ -69,6 +77,10 @@ func (n *Node) open() (*parts, error) {
 	}
 	if err := n.connect(p); err != nil {
 		return nil, errors.Join(err, p.close())
+	}
+	told.Store(p.cluster)
+	if db.Lost() != (engine.Lost{}) {
+		p.cluster.NoteLost() // what was found while there was nobody to tell
 	}
 	return p, nil
 }
