@@ -36,6 +36,8 @@ type changing struct {
 	reports map[ring.NodeID]rebalance.Report // guarded by mu; of the change under way
 	copying uint64                           // guarded by mu; the dual ring that is copied for
 	left    bool                             // guarded by mu; this node leaves or has left: it does not join by itself
+	joining uint64                           // guarded by mu; the dual ring, in force at others, in which this node joins
+	refused bool                             // guarded by mu; its join was taken back: it does not ask again in this run
 	problem string                           // guarded by mu; why the last step failed
 	meter   meter                            // guarded by mu
 	stuck   string                           // guarded by mu; why this node's copying does not go on
@@ -101,6 +103,7 @@ func (c *Cluster) lookAtRing() error {
 		c.changing.now()
 		return nil // a newer ring came with the answers
 	}
+	c.changing.noteJoining(t, c.opts.Node, reports)
 	if t.ring.Changing() {
 		c.copyWhenNeeded(t)
 		return c.finishWhenReady(t, reports)
@@ -269,7 +272,7 @@ var errStrange = errors.New("DATA_DIR holds samples of before this node knew the
 
 // joinWhenWanted asks the members to let this node join.
 func (c *Cluster) joinWhenWanted(t *topology) error {
-	if c.changing.hasLeft() {
+	if c.changing.hasLeft() || c.changing.takenBack() {
 		return nil
 	}
 	if c.isStrange() {

@@ -195,3 +195,15 @@ func TestAlone(t *testing.T) {
 		tc.expect(tc.nodes[0], "m", 1, 1)
 	})
 }
+
+// TestNotFoundedByNow: whoever found no ring is told so, also when there is one by
+// the time it asks why.
+func TestNotFoundedByNow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 1, 3)
+		tc.ready()
+		if err := unavailable(tc.nodes[0].notFounded()); !errors.Is(err, ErrNotFounded) || err.Error() == "" {
+			t.Errorf("%v", err)
+		}
+	})
+}

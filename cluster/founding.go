@@ -134,12 +134,16 @@ func (c *Cluster) setWaits(err error) {
 	c.waits = err
 }
 
-// notFounded says why there is no ring.
+// notFounded says why there is no ring, also where there is one by now: the caller
+// found none.
 func (c *Cluster) notFounded() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waits == nil || errors.Is(c.waits, ErrNotFounded) {
-		return errors.Join(c.waits)
+	switch {
+	case c.waits == nil:
+		return ErrNotFounded
+	case errors.Is(c.waits, ErrNotFounded):
+		return c.waits
 	}
 	return fmt.Errorf("%w: %w", ErrNotFounded, c.waits)
 }

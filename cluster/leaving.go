@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/count-db/count/cluster/membership"
@@ -10,8 +11,8 @@ import (
 	"github.com/count-db/count/cluster/ring"
 )
 
-// errTakenBack ends a leave whose change was aborted.
-var errTakenBack = errors.New("the leave was taken back")
+// errTakenBack ends a leave whose change was aborted, and a join.
+var errTakenBack = errors.New("the change was taken back")
 
 // hasLeft says whether this node leaves or has left: it does not join again in
 // this run.
@@ -93,13 +94,49 @@ func leaves(r *membership.RingRecord, node ring.NodeID) bool {
 	return true
 }
 
-// noteLeaving keeps a node that was killed while it left from joining again when
-// it is back, and lets one stay whose leave was taken back.
+// noteLeaving keeps a node that was killed while it left, and one whose join was
+// taken back, from joining again in this run, and lets one stay whose leave was
+// taken back.
 func (c *Cluster) noteLeaving(old, record *membership.RingRecord) {
+	member := record.Member(c.opts.Node) != nil
+	joins := record.Next != nil && slices.ContainsFunc(record.Next.Members, func(m membership.RingMember) bool { return m.ID == c.opts.Node })
 	switch {
 	case leaves(record, c.opts.Node):
 		c.changing.setLeft(true)
-	case leaves(old, c.opts.Node) && record.Member(c.opts.Node) != nil:
+	case leaves(old, c.opts.Node) && member:
 		c.changing.setLeft(false)
+	case old != nil && !member && !joins && c.changing.endJoin(old.Number):
+		c.warn("this node does not join: its join was taken back; when it is started again it asks anew", errTakenBack, "ring", record.Number)
 	}
+}
+
+// noteJoining remembers that this node joins in a ring which is in force at others
+// as well: one that is known only from this disk may have been taken back long ago.
+func (g *changing) noteJoining(t *topology, node ring.NodeID, reports map[ring.NodeID]rebalance.Report) {
+	if !t.ring.Changing() || t.ring.Before().Has(node) {
+		return
+	}
+	for id, r := range reports {
+		if id != node && r.Ring == t.ring.Number() {
+			g.mu.Lock()
+			g.joining = r.Ring
+			g.mu.Unlock()
+			return
+		}
+	}
+}
+
+// endJoin says whether this node's join was under way in a ring, and refuses to
+// join again.
+func (g *changing) endJoin(dual uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused = g.refused || dual != 0 && g.joining == dual
+	return g.joining == dual
+}
+
+func (g *changing) takenBack() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refused
 }

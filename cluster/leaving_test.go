@@ -84,3 +84,38 @@ func TestKilledWhileItLeaves(t *testing.T) {
 		tc.untilMembers([]ring.NodeID{1, 2, 3, 4}...)
 	})
 }
+
+// TestJoinTakenBack: a node whose join is taken back while it copies does not ask
+// again by itself, says so, and joins when it is started again.
+func TestJoinTakenBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		l := newLedger()
+		tc.fill(l, 400)
+		n := tc.make(4)
+		n.alter = func(o *Options) { o.CopyRate = 100 } // it takes a minute
+		tc.nodes = append(tc.nodes, n)
+		tc.start(n)
+		tc.until("it copies", time.Minute, func() bool { return n.RingRecord() != nil && n.RingRecord().Next != nil })
+		pause(5 * time.Second)
+		if err := tc.nodes[1].AbortChange(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		tc.until("it knows", time.Minute, func() bool { return n.Health().Refused })
+		pause(time.Minute)
+		for _, other := range tc.nodes[:3] {
+			if r := other.RingRecord(); r.Number != 3 || r.Next != nil {
+				t.Errorf("after the abort node %d has ring %+v", other.id, r)
+			}
+		}
+		tc.stop(n)
+		n.alter = func(*Options) {}
+		tc.start(n)
+		tc.untilMembers(1, 2, 3, 4)
+		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+		for _, n := range tc.nodes {
+			l.readAll(t, n)
+		}
+	})
+}

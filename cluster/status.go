@@ -121,6 +121,7 @@ type Health struct {
 	Refill   string   // why the node is refilling; empty: it is not
 	Joining  bool     // the node is in no ring
 	Left     bool     // the node was asked to leave and has left
+	Refused  bool     // the node's join was taken back, and it does not ask again in this run
 	Problems []string // for people
 }
 
@@ -134,7 +135,8 @@ func (c *Cluster) Health() Health {
 		Settled: t != nil && (t.alone || c.settled.Load()), Problems: c.problemsLocked(time.Now()),
 	}
 	h.Left = c.changing.hasLeft() && t != nil && !t.member
-	h.Joining = t != nil && !t.member && !h.Left
+	h.Refused = c.changing.takenBack() && t != nil && !t.member
+	h.Joining = t != nil && !t.member && !h.Left && !h.Refused
 	return h
 }
 

@@ -115,6 +115,8 @@ func clusterNotReady(c *cluster.Cluster) string {
 		return cluster.ErrNotFounded.Error()
 	case h.Left:
 		return "the node has left the cluster"
+	case h.Refused:
+		return "the node's join was taken back; when it is started again it asks anew"
 	case h.Joining:
 		return "the node is joining the cluster"
 	case !h.Settled:
