@@ -29,7 +29,8 @@ func benchVerb() verb {
 
 A target is name=N,url=URL with any of pid=P (CPU time and memory of that process count; may be repeated),
 data=DIR (its size counts), flush=PATH and flush-rounds=N (POST there after each N scrapes and at the end),
-param=NAME=VALUE (added to each query), write-url=URL and query-url=URL where they differ.
+param=NAME=VALUE (added to each query), ca-file=PEM (CAs to trust), write-url=URL and query-url=URL where they
+differ.
 Write, query and compare must get the same data flags, --end among them.
 
 Examples:
@@ -62,6 +63,7 @@ Flags of peers:
   --prometheus BIN, --victoria-metrics BIN   default: PROMETHEUS_BIN, VICTORIA_METRICS_BIN; left out when not set
   --count BIN                                default: this one
   --nodes N, --rf N                          measure a cluster of N nodes too, with so many copies (none, 3)
+  --tls                                      and one more such cluster, over TLS
   --dir DIR          for data and logs; default: a temporary one, removed at the end
 `,
 		words: []string{"data", "write", "insert", "query", "compare", "peers"},
@@ -131,6 +133,7 @@ func parseBench(c call, what string) (*benchCall, error) {
 	fs.StringVar(&b.peers.Count, "count", "", "")
 	fs.IntVar(&b.peers.Nodes, "nodes", 0, "")
 	fs.IntVar(&b.peers.Replication, "rf", 3, "")
+	fs.BoolVar(&b.peers.TLS, "tls", false, "")
 	fs.StringVar(&b.peers.Dir, "dir", "", "")
 	if err := fs.Parse(c.args[1:]); err != nil {
 		return nil, &usageError{err}

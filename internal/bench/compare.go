@@ -28,8 +28,9 @@ type CompareResult struct {
 
 // Compare asks two targets the same questions, n of each class.
 func Compare(ctx context.Context, t, reference Target, d DataSet, n int, only string) ([]CompareResult, error) {
-	client := newClient(2)
+	client, other := newClient(t, 1), newClient(reference, 1)
 	defer client.CloseIdleConnections()
+	defer other.CloseIdleConnections()
 	var results []CompareResult
 	for _, q := range Questions(d, only, n) {
 		if len(results) == 0 || results[len(results)-1].Class != q.Class {
@@ -40,7 +41,7 @@ func Compare(ctx context.Context, t, reference Target, d DataSet, n int, only st
 		if err != nil {
 			return results, fmt.Errorf("ask %s: %w", t.Name, err)
 		}
-		want, err := answerOf(ask(ctx, client, reference, q))
+		want, err := answerOf(ask(ctx, other, reference, q))
 		if err != nil {
 			return results, fmt.Errorf("ask %s: %w", reference.Name, err)
 		}
@@ -230,7 +231,7 @@ func difference(a, b string) float64 {
 // CountSamples asks a target how many samples of the data set it has, metric by
 // metric.
 func CountSamples(ctx context.Context, t Target, d DataSet) (int, error) {
-	client := newClient(1)
+	client := newClient(t, 1)
 	defer client.CloseIdleConnections()
 	total := 0
 	// Prometheus leaves the left end of a range out; the data begins up to a step

@@ -38,7 +38,7 @@ func Insert(ctx context.Context, t Target, opts InsertOptions) (InsertResult, er
 	if len(t.Writes) == 0 {
 		return InsertResult{}, fmt.Errorf("target %s takes no writes", t.Name)
 	}
-	client := newClient(opts.Clients)
+	client := newClient(t, opts.Clients)
 	defer client.CloseIdleConnections()
 	before, err := cpuSeconds(t.PIDs)
 	if err != nil {

@@ -23,6 +23,8 @@ type Peers struct {
 	// Nodes is the size of a cluster of Count to measure too, Replication its
 	// replication factor; below 2 nodes there is none.
 	Nodes, Replication int
+	// TLS measures a second cluster, all of whose connections are encrypted.
+	TLS bool
 	// Dir is where data and logs go.
 	Dir string
 }
@@ -33,6 +35,14 @@ func (p Peers) clusterBinary() string {
 		return ""
 	}
 	return p.Count
+}
+
+// encryptedBinary is the program of the cluster with TLS, "" where none is wanted.
+func (p Peers) encryptedBinary() string {
+	if !p.TLS {
+		return ""
+	}
+	return p.clusterBinary()
 }
 
 const (
@@ -62,10 +72,13 @@ type server struct {
 }
 
 // StartCount starts a node of Count.
-func (p Peers) StartCount(ctx context.Context) (*Process, error) { return p.StartCluster(ctx, 1, 1) }
+func (p Peers) StartCount(ctx context.Context) (*Process, error) {
+	return p.StartCluster(ctx, 1, 1, nil)
+}
 
-// StartCluster starts nodes of Count that are a cluster; one node is none.
-func (p Peers) StartCluster(ctx context.Context, nodes, replication int) (*Process, error) {
+// StartCluster starts nodes of Count that are a cluster; one node is none. by is
+// whose certificates they have, nil for none.
+func (p Peers) StartCluster(ctx context.Context, nodes, replication int, by *certificates) (*Process, error) {
 	process := &Process{Target: Target{Name: "count", Flush: "/api/v1/admin/tsdb/flush", FlushRounds: liveFlushRounds}}
 	addresses, err := freeAddresses(nodes)
 	if err != nil {
@@ -74,10 +87,16 @@ func (p Peers) StartCluster(ctx context.Context, nodes, replication int) (*Proce
 	if nodes > 1 {
 		process.Name = fmt.Sprintf("count x %d, RF %d", nodes, replication)
 	}
+	if by != nil {
+		process.Name += ", TLS"
+	}
 	for i, address := range addresses {
 		name := "count"
 		if nodes > 1 {
 			name = fmt.Sprintf("count-%d", i+1)
+		}
+		if by != nil {
+			name += "-tls"
 		}
 		data := filepath.Join(p.Dir, name, "data")
 		cmd := exec.Command(p.Count, "serve") //nolint:gosec // the binary that the user names
@@ -85,7 +104,12 @@ func (p Peers) StartCluster(ctx context.Context, nodes, replication int) (*Proce
 		if nodes > 1 {
 			cmd.Env = append(cmd.Env, "CLUSTER_NODES="+strings.Join(addresses, ","), fmt.Sprintf("REPLICATION_FACTOR=%d", replication))
 		}
-		if err := process.start(p.Dir, name, address, data, cmd); err != nil {
+		scheme := "http://"
+		if by != nil {
+			scheme, process.Trust = "https://", by.trust
+			cmd.Env = append(cmd.Env, by.settings...)
+		}
+		if err := process.start(p.Dir, name, scheme+address, data, cmd); err != nil {
 			return nil, errors.Join(err, process.Stop())
 		}
 	}
@@ -107,7 +131,7 @@ func (p Peers) StartPrometheus(ctx context.Context) (*Process, error) {
 		return nil, fmt.Errorf("start prometheus: %w", err)
 	}
 	process := &Process{Target: Target{Name: "prometheus"}}
-	if err := process.start(p.Dir, "prometheus", address[0], data, exec.Command(p.Prometheus, //nolint:gosec // the binary that the user names
+	if err := process.start(p.Dir, "prometheus", "http://"+address[0], data, exec.Command(p.Prometheus, //nolint:gosec // the binary that the user names
 		"--config.file="+config, "--storage.tsdb.path="+data, "--web.listen-address="+address[0],
 		"--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=100y", "--log.level=warn")); err != nil {
 		return nil, err
@@ -127,7 +151,7 @@ func (p Peers) StartVictoriaMetrics(ctx context.Context) (*Process, error) {
 		ForceFlush: "/internal/force_flush",
 	}
 	data := filepath.Join(p.Dir, name, "data")
-	if err := process.start(p.Dir, name, address[0], data, exec.Command(p.VictoriaMetrics, //nolint:gosec // the binary that the user names
+	if err := process.start(p.Dir, name, "http://"+address[0], data, exec.Command(p.VictoriaMetrics, //nolint:gosec // the binary that the user names
 		"-storageDataPath="+data, "-httpListenAddr="+address[0], "-retentionPeriod=100y", "-search.latencyOffset=0s", "-loggerLevel=WARN")); err != nil {
 		return nil, err
 	}
@@ -135,7 +159,7 @@ func (p Peers) StartVictoriaMetrics(ctx context.Context) (*Process, error) {
 }
 
 // start starts one more server of the process, whose output goes to a file.
-func (p *Process) start(dir, name, address, data string, cmd *exec.Cmd) error {
+func (p *Process) start(dir, name, base, data string, cmd *exec.Cmd) error {
 	dir = filepath.Join(dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
@@ -148,7 +172,7 @@ func (p *Process) start(dir, name, address, data string, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", name, err), log.Close())
 	}
-	s := &server{name: name, base: "http://" + address, cmd: cmd, log: log, done: make(chan error, 1)}
+	s := &server{name: name, base: base, cmd: cmd, log: log, done: make(chan error, 1)}
 	go func() { s.done <- cmd.Wait() }()
 	p.servers = append(p.servers, s)
 	p.Writes, p.Queries = append(p.Writes, s.base), append(p.Queries, s.base)
@@ -159,7 +183,7 @@ func (p *Process) start(dir, name, address, data string, cmd *exec.Cmd) error {
 // ready waits until all servers answer that they are.
 func (p *Process) ready(ctx context.Context, path string) (*Process, error) {
 	for _, s := range p.servers {
-		if err := s.awaitReady(ctx, s.base+path); err != nil {
+		if err := s.awaitReady(ctx, newClient(p.Target, 1), s.base+path); err != nil {
 			return nil, errors.Join(fmt.Errorf("start %s, see %s: %w", s.name, s.log.Name(), err), p.Stop())
 		}
 	}
@@ -180,10 +204,9 @@ func freeAddresses(n int) (addresses []string, err error) {
 	return addresses, nil
 }
 
-func (s *server) awaitReady(ctx context.Context, url string) error {
+func (s *server) awaitReady(ctx context.Context, client *http.Client, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %v", readyTimeout))
 	defer cancel()
-	client := newClient(1)
 	defer client.CloseIdleConnections()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -212,7 +235,7 @@ func (p *Process) FlushAll(ctx context.Context) error {
 	if p.ForceFlush == "" {
 		return nil
 	}
-	client := newClient(1)
+	client := newClient(p.Target, 1)
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Writes[0]+p.ForceFlush, nil)
 	if err != nil {

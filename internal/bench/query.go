@@ -168,7 +168,7 @@ func Query(ctx context.Context, t Target, d DataSet, opts QueryOptions) ([]Query
 	if len(t.Queries) == 0 {
 		return nil, fmt.Errorf("target %s takes no queries", t.Name)
 	}
-	client := newClient(1)
+	client := newClient(t, 1)
 	defer client.CloseIdleConnections()
 	var results []QueryResult
 	for _, c := range classes() {

@@ -51,8 +51,9 @@ func startAll(ctx context.Context, peers Peers, w io.Writer) ([]*Process, error)
 		{"victoria-metrics", peers.VictoriaMetrics, peers.StartVictoriaMetrics},
 		{"count", peers.Count, peers.StartCount},
 		{"a cluster of count", peers.clusterBinary(), func(ctx context.Context) (*Process, error) {
-			return peers.StartCluster(ctx, peers.Nodes, peers.Replication)
+			return peers.StartCluster(ctx, peers.Nodes, peers.Replication, nil)
 		}},
+		{"a cluster of count with TLS", peers.encryptedBinary(), peers.startEncrypted},
 	} {
 		if p.binary == "" {
 			fmt.Fprintf(w, "%s: left out\n", p.name)

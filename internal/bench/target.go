@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -25,6 +27,8 @@ type Target struct {
 	FlushRounds int
 	// Params are added to each query (nocache=1).
 	Params url.Values
+	// Trust are the CAs that its certificates must come from; nil: the system's.
+	Trust *x509.CertPool
 }
 
 // ParseTarget reads a target as the command line gives it:
@@ -74,6 +78,14 @@ func (t *Target) set(key, value string) error {
 		t.PIDs = append(t.PIDs, pid)
 	case "data":
 		t.Data = append(t.Data, value)
+	case "ca-file":
+		text, err := os.ReadFile(value)
+		if err != nil {
+			return fmt.Errorf("ca-file: %w", err)
+		}
+		if t.Trust = x509.NewCertPool(); !t.Trust.AppendCertsFromPEM(text) {
+			return fmt.Errorf("ca-file %s has no certificate in PEM", value)
+		}
 	case "flush":
 		t.Flush = value
 	case "flush-rounds":

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func Write(ctx context.Context, t Target, load *Load, opts WriteOptions) (WriteR
 	}
 	l := &loader{
 		target: t, load: load, opts: opts,
-		client:    newClient(len(load.senders) + 1),
+		client:    newClient(t, len(load.senders)+1),
 		latencies: make([][]time.Duration, len(load.senders)),
 		pace:      newPace(len(load.senders), max(opts.MaxAhead, 1)),
 	}
@@ -271,9 +272,10 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // newClient returns a client that keeps connections and asks for nothing compressed.
-func newClient(conns int) *http.Client {
+func newClient(t Target, conns int) *http.Client {
 	return &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
-		MaxIdleConns: 2 * conns, MaxIdleConnsPerHost: conns, DisableCompression: true, IdleConnTimeout: time.Minute,
+		TLSClientConfig: &tls.Config{RootCAs: t.Trust},
+		MaxIdleConns:    2 * conns, MaxIdleConnsPerHost: conns, DisableCompression: true, IdleConnTimeout: time.Minute,
 	}}
 }
 
