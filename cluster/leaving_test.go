@@ -79,6 +79,7 @@ func TestKilledWhileItLeaves(t *testing.T) {
 			t.Errorf("the node that left: %+v", h)
 		}
 		tc.stop(leaving)
+		tc.until("nobody speaks of it any more", time.Minute, func() bool { return len(a.Status().Nodes) == 3 })
 		l.readAll(t, a)
 		tc.start(leaving)
 		tc.untilMembers([]ring.NodeID{1, 2, 3, 4}...)

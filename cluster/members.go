@@ -349,6 +349,8 @@ func (c *Cluster) noteVisitors() {
 		case n.ID == c.opts.Node:
 		case !n.InRing && (n.Up || connected[n.ID]):
 			c.view.SetUp(n.ID, connected[n.ID], now)
+		case !n.InRing && c.state.Ring != nil && now.Sub(n.LastSeen) >= c.opts.FailureTimeout:
+			c.view.Forget(n.ID) // it has left, or never came in
 		case n.InRing && n.Up && !connected[n.ID] && p != nil && !p.Connected():
 			c.view.SetUp(n.ID, false, now)
 			c.noteSightLocked()

@@ -167,6 +167,13 @@ func (v *View) Depart(id ring.NodeID) {
 	}
 }
 
+// Forget drops a node that is not of the ring.
+func (v *View) Forget(id ring.NodeID) {
+	if n := v.nodes[id]; n != nil && !n.InRing && id != v.self {
+		delete(v.nodes, id)
+	}
+}
+
 // InSight says whether the node answers now.
 func (v *View) InSight(id ring.NodeID) bool {
 	n := v.nodes[id]
