@@ -431,3 +431,52 @@ func TestTLSAndPlain(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSAlone: a node alone with TLS and passwords takes joins if it has a
+// secret, and says why it takes none.
+func TestTLSAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	s := newSecured(t)
+	web := withEverything(t)
+	ann := s.client(basic("ann", tlsPassword), s.ca)
+	start := func(dir string, settings ...string) *process.Node {
+		return process.StartSecured(t, process.Binary(t), dir, ann, settings...)
+	}
+	s.certify(1, s.ca)
+	s.certify(2, s.ca)
+	dir := t.TempDir()
+	one := start(dir, append(s.settings(1, web), "CLUSTER_SECRET=")...)
+	one.WaitReady()
+	if err := one.Insert("m", 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	joins := append(s.settings(2, web), "NODE_ID=2", "CLUSTER_NODES="+one.Address)
+	two := start(t.TempDir(), joins...)
+	two.Eventually(30*time.Second, "the cause is told", func() error {
+		h, err := healthOf(two)
+		if err == nil && !strings.Contains(strings.Join(h.Reasons, "\n"), "it asks for a password") {
+			err = fmt.Errorf("%+v", h)
+		}
+		return err
+	})
+	if code := one.Stop(); code != 0 {
+		t.Fatalf("node 1 ended with %d", code)
+	}
+	one.Restart("CLUSTER_SECRET=" + tlsSecret)
+	one.WaitReady()
+	two.WaitReady()
+	c := &nodes{t: t, all: []*process.Node{one, two}}
+	c.whole()
+	c.expectEverywhere("m", map[int64]float64{1: 1})
+
+	// Passwords in a cluster without a secret, and TLS that nobody would speak.
+	for _, faulty := range []struct{ setting, want string }{{"CLUSTER_SECRET=", "a cluster needs CLUSTER_SECRET"}, {"CLUSTER_TLS=off", "CLUSTER_TLS is off"}} {
+		cmd := exec.Command(process.Binary(t), "serve")
+		cmd.Env = append(append(append(os.Environ(), joins...), "DATA_DIR="+t.TempDir(), "BIND_ADDRESS=127.0.0.1:0"), faulty.setting)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), faulty.want) {
+			t.Errorf("%s: %v %s, want %s", faulty.setting, err, out, faulty.want)
+		}
+	}
+}

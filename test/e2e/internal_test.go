@@ -80,9 +80,20 @@ func TestWrongInternalForms(t *testing.T) {
 // TestSecretGuardsTheInternalForms: with a secret only who knows it is heard.
 func TestSecretGuardsTheInternalForms(t *testing.T) {
 	n := process.Start(t, t.TempDir(), "CLUSTER_SECRET=hush")
-	for _, path := range []string{"/replicate", "/cluster/join", "/cluster/gossip"} {
-		if code, text, err := n.Post(path, `{}`); err != nil || code != 403 {
-			t.Errorf("%s: %d %s %v, want 403", path, code, text, err)
+	for _, path := range []string{
+		"/replicate", "/cluster/join", "/cluster/gossip", "/cluster/leave", "/cluster/remove?node=2", "/cluster/replication-factor?factor=2", "/cluster/abort",
+		"/cluster/pause", "/cluster/resume", "/cluster/recover?force=true", "/cluster/repair", "/cluster/backup", "/cluster/restore", "/internal/connect", "/internal/anything",
+	} {
+		for _, authorization := range []string{"", "Bearer ", "Bearer hus", "Bearer hushh", "bearer hush", "Basic aHVzaDpodXNo"} {
+			code, _, text, err := n.Do("POST", path, http.Header{"Authorization": {authorization}}, []byte("{}"))
+			if err != nil || code != 403 {
+				t.Errorf("%s with %q: %d %s %v, want 403", path, authorization, code, text, err)
+			}
+		}
+	}
+	for _, path := range []string{"/cluster/backup?snapshot=x&file=y", "/internal/connect"} {
+		if code, text, err := n.Get(path); err != nil || code != 403 {
+			t.Errorf("GET %s: %d %s %v, want 403", path, code, text, err)
 		}
 	}
 	body := fmt.Appendf(nil, `{"series":"a","points":[{"timestamp":%d,"value":1}]}`, minuteAgo())
