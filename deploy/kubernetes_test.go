@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
 	"sigs.k8s.io/yaml"
@@ -18,7 +19,8 @@ func TestKubernetesTypes(t *testing.T) {
 		t.Fatal("an unknown member is not found")
 	}
 	var kinds []string
-	for _, part := range bytes.Split(read(t, "kubernetes/count.yaml"), []byte("\n---\n")) {
+	all := slices.Concat(read(t, "kubernetes/count.yaml"), []byte("\n---\n"), read(t, "kubernetes/backup.yaml"))
+	for _, part := range bytes.Split(all, []byte("\n---\n")) {
 		var head struct{ APIVersion, Kind string }
 		if err := yaml.Unmarshal(part, &head); err != nil {
 			t.Fatal(err)
@@ -30,6 +32,7 @@ func TestKubernetesTypes(t *testing.T) {
 		to, known := map[string]any{
 			"v1 Service": &core.Service{}, "v1 Secret": &core.Secret{}, "v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
 			"apps/v1 StatefulSet": &apps.StatefulSet{}, "policy/v1 PodDisruptionBudget": &policy.PodDisruptionBudget{},
+			"batch/v1 CronJob": &batch.CronJob{},
 		}[kind]
 		if !known {
 			t.Errorf("%s: the test does not know this kind", kind)
@@ -40,7 +43,7 @@ func TestKubernetesTypes(t *testing.T) {
 		}
 		kinds = append(kinds, kind)
 	}
-	for _, want := range []string{"v1 Service", "apps/v1 StatefulSet", "policy/v1 PodDisruptionBudget"} {
+	for _, want := range []string{"v1 Service", "apps/v1 StatefulSet", "policy/v1 PodDisruptionBudget", "batch/v1 CronJob"} {
 		if !slices.Contains(kinds, want) {
 			t.Errorf("no %s among %v", want, kinds)
 		}

@@ -25,7 +25,7 @@ func pruneBackups(ctx context.Context, c call, bucket backup.Bucket, keep int) e
 }
 
 func listBackups(ctx context.Context, c call, bucket backup.Bucket) error {
-	all, err := backup.List(ctx, bucket)
+	all, damaged, err := backup.List(ctx, bucket)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,13 @@ func listBackups(ctx context.Context, c call, bucket backup.Bucket) error {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%v\t%s\t%d\t%d\t%d\n", m.ID, when(m.Created.UnixMilli()), m.Cluster, ids, missing, files, m.Bytes(), fresh)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, d := range damaged {
+		fmt.Fprintln(c.stderr, "note:", d)
+	}
+	return nil
 }
 
 // checkBackup reads backups and compares them with their checksums.
@@ -69,11 +75,11 @@ func checkBackup(ctx context.Context, c call) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	all, err := backup.List(ctx, bucket)
+	all, damaged, err := backup.List(ctx, bucket)
 	if err == nil && *id != "" {
 		var m *backup.Manifest
 		m, err = backup.Find(ctx, bucket, *id)
-		all = []*backup.Manifest{m}
+		all, damaged = []*backup.Manifest{m}, nil
 	}
 	if err != nil {
 		return err
@@ -86,11 +92,14 @@ func checkBackup(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
+	for _, d := range damaged {
+		faults = append(faults, d.Error())
+	}
 	for _, fault := range faults {
 		fmt.Fprintln(c.stdout, "fault:", fault)
 	}
 	if len(faults) > 0 {
-		return fmt.Errorf("%d objects are damaged or missing", len(faults))
+		return fmt.Errorf("%d faults: objects are damaged or missing", len(faults))
 	}
 	_, err = fmt.Fprintf(c.stdout, "%d backups, %s read: all is whole\n", len(all), humanBytes(p.Bytes.Load()))
 	return err

@@ -52,7 +52,9 @@ Examples:
                  on there. Default: the system's directory for temporary files, from
                  which it goes in any case
   --rate N       samples a second at most
-  --batch N      samples of one request, default and at most 200000
+  --fast         do not rest between the requests, and make them larger: for a
+                 cluster that nobody uses yet
+  --batch N      samples of one request; default 5000, with --fast 50000
   --patience D   how long the cluster may be busy or away; default 10m
   --into DIR     put files there instead of writing through a cluster
   --node N       whose files
@@ -66,11 +68,15 @@ func runRestore(ctx context.Context, c call) error {
 	fs, at := newFlags(c, "restore")
 	id, into, scratch := fs.String("id", "", ""), fs.String("into", "", ""), fs.String("scratch", "", "")
 	node, overwrite := fs.Uint64("node", 0, ""), fs.Bool("overwrite", false, "")
-	rate, batch := fs.Int64("rate", 0, ""), fs.Int("batch", backup.DefaultBatch, "")
+	rate, batch := fs.Int64("rate", 0, ""), fs.Int("batch", 0, "")
+	fast := fs.Bool("fast", false, "")
 	patience := fs.String("patience", transfer.DefaultPatience.String(), "")
 	args, err := parse(fs, c.args)
 	if err != nil {
 		return err
+	}
+	if *batch < 0 || *batch > backup.FastBatch || *rate < 0 {
+		return &usageError{fmt.Errorf("--batch is %d at most, and --rate a number of samples", backup.FastBatch)}
 	}
 	if len(args) != 1 {
 		return &usageError{errors.New("say where the backup is: a directory, or s3://bucket/prefix")}
@@ -94,7 +100,7 @@ func runRestore(ctx context.Context, c call) error {
 	if *into != "" {
 		return restoreInto(ctx, c, bucket, m, *node, *into)
 	}
-	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: at.secret, Rate: *rate, Batch: *batch}
+	o := backup.RestoreOptions{FS: vfs.OS(), Overwrite: *overwrite, Secret: at.secret, Rate: *rate, Batch: *batch, Fast: *fast}
 	if *scratch == "" {
 		if o.Scratch, err = os.MkdirTemp("", "count-restore-*"); err != nil {
 			return err

@@ -91,7 +91,7 @@ func TestBuckets(t *testing.T) {
 func TestSizes(t *testing.T) {
 	for name, b := range buckets(t) {
 		t.Run(name, func(t *testing.T) {
-			for _, size := range []int{1, partSize, partSize + 1} {
+			for _, size := range []int{1, smallPart, smallPart + 1} {
 				data := randomBytes(size)
 				// A stream, as what comes from a node.
 				if err := b.Upload(context.Background(), "sizes/x", struct{ io.Reader }{bytes.NewReader(data)}, int64(size)); err != nil {
@@ -129,6 +129,7 @@ type node struct {
 	files map[string]string
 	held  int
 	cut   string // a file that breaks off
+	ring  uint64
 	reads int
 }
 
@@ -138,7 +139,7 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodPost:
 		n.held++
-		s := Snapshot{ID: "1", Node: n.id, Disk: hex.EncodeToString(bytes.Repeat([]byte{byte(n.id)}, 16)), Versioned: true, Version: 1 << 60}
+		s := Snapshot{ID: "1", Node: n.id, Disk: hex.EncodeToString(bytes.Repeat([]byte{byte(n.id)}, 16)), Versioned: true, Version: 1 << 60, Before: Standing{Ring: n.ring}, After: Standing{Ring: n.ring}}
 		for name, text := range n.files {
 			s.Files = append(s.Files, SnapshotFile{Name: name, Bytes: int64(len(text)), Fingerprint: fmt.Sprintf("%x", text[:1])})
 		}
@@ -211,7 +212,7 @@ func TestTakeVerifyPrune(t *testing.T) {
 			if one.held != 0 || two.held != 0 {
 				t.Errorf("%d and %d snapshots are still held", one.held, two.held)
 			}
-			all, err := List(ctx, b)
+			all, _, err := List(ctx, b)
 			if err != nil || len(all) != 3 || all[0].ID != first.Manifest.ID || all[2].ID != third.Manifest.ID {
 				t.Fatalf("%v %v", all, err)
 			}
@@ -224,7 +225,7 @@ func TestTakeVerifyPrune(t *testing.T) {
 			if err != nil || len(out.Backups) != 2 || out.Kept != 1 || out.Objects != 4 {
 				t.Errorf("%+v %v", out, err)
 			}
-			if all, err = List(ctx, b); err != nil || len(all) != 1 {
+			if all, _, err = List(ctx, b); err != nil || len(all) != 1 {
 				t.Fatalf("%v %v", all, err)
 			}
 			if faults, err := Verify(ctx, b, all, &Progress{}); err != nil || len(faults) > 0 {
@@ -273,7 +274,7 @@ func damage(t *testing.T, b Bucket, all []*Manifest) {
 	if faults, err = Verify(ctx, b, all, &Progress{}); err != nil || len(faults) != 1 {
 		t.Errorf("%v %v", faults, err)
 	}
-	known, err := knownObjects(ctx, b)
+	known, err := knownObjects(ctx, b, &Progress{})
 	if _, ok := known[object]; err != nil || ok {
 		t.Errorf("an object that is gone counts as there: %v", err)
 	}
@@ -290,7 +291,7 @@ func TestFailedTake(t *testing.T) {
 			if _, err := Take(ctx, b, of(r), TakeOptions{Patience: time.Millisecond}, &Progress{}); err == nil {
 				t.Fatal("a file that breaks off is taken")
 			}
-			if all, err := List(ctx, b); err != nil || len(all) > 0 || n.held != 0 {
+			if all, _, err := List(ctx, b); err != nil || len(all) > 0 || n.held != 0 {
 				t.Errorf("%v %v, %d snapshots held", all, err, n.held)
 			}
 			if _, err := Find(ctx, b, ""); !errors.Is(err, ErrNoBackup) {
@@ -304,10 +305,101 @@ func TestFailedTake(t *testing.T) {
 			if out, err := Prune(ctx, b, 5, &Progress{}); err != nil || len(out.Backups) > 0 {
 				t.Errorf("%+v %v", out, err)
 			}
-			if all, err := List(ctx, b); err != nil || len(all) != 1 {
+			if all, _, err := List(ctx, b); err != nil || len(all) != 1 {
 				t.Errorf("%v %v", all, err)
 			}
 		})
+	}
+}
+
+// TestDamagedManifest: nothing is pruned while it is not known what is needed, an
+// older backup is not restored in its place, and new backups go on.
+func TestDamagedManifest(t *testing.T) {
+	ctx := context.Background()
+	b := memBucket(t)
+	n := (&node{id: 1, files: map[string]string{"files/1.wide": "one"}}).start(t)
+	first := take(t, b, n).Manifest
+	bad := "29990101T000000Z-00000001"
+	if err := b.Upload(ctx, manifestObject(bad), strings.NewReader("nonsense"), 8); err != nil {
+		t.Fatal(err)
+	}
+	var broken *DamagedError
+	if all, damaged, err := List(ctx, b); err != nil || len(all) != 1 || len(damaged) != 1 || damaged[0].ID != bad {
+		t.Errorf("%v %v %v", all, damaged, err)
+	}
+	if _, err := Prune(ctx, b, 1, &Progress{}); !errors.As(err, &broken) {
+		t.Errorf("a prune: %v", err)
+	}
+	if _, err := Find(ctx, b, ""); !errors.As(err, &broken) {
+		t.Errorf("the newest: %v", err)
+	}
+	if m, err := Find(ctx, b, first.ID); err != nil || m.ID != first.ID {
+		t.Errorf("one that is named: %v", err)
+	}
+	if out := take(t, b, n); out.Reused != 1 {
+		t.Errorf("a new backup: %+v", out)
+	}
+}
+
+// TestSkipped: a node that stops to answer in the middle is left out, where that is
+// asked for.
+func TestSkipped(t *testing.T) {
+	ctx := context.Background()
+	b := memBucket(t)
+	well := (&node{id: 1, files: map[string]string{"files/1.wide": "one"}}).start(t)
+	dies := (&node{id: 2, files: map[string]string{"files/1.wide": "two", "MANIFEST": "m"}, cut: "MANIFEST"}).start(t)
+	gone := &Remote{URL: "http://127.0.0.1:1", Node: 3, Client: http.DefaultClient}
+	o := TakeOptions{Patience: time.Millisecond}
+	if _, err := Take(ctx, b, of(well, dies), o, &Progress{}); err == nil || !strings.Contains(err.Error(), "MANIFEST of node 2") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Take(ctx, b, of(well, gone), o, &Progress{}); err == nil || !strings.Contains(err.Error(), "no answer from") {
+		t.Errorf("%v", err)
+	}
+	o.SkipUnreachable = true
+	out, err := Take(ctx, b, of(well, dies, gone), o, &Progress{})
+	if err != nil || len(out.Manifest.Nodes) != 1 || !slices.Equal(out.Manifest.Missing, []uint64{2, 3}) || out.Manifest.Lacking() != 2 {
+		t.Fatalf("%+v %v", out, err)
+	}
+	if m, err := Read(ctx, b, out.Manifest.ID); err != nil || len(m.Nodes) != 1 || !slices.Equal(m.Missing, []uint64{2, 3}) {
+		t.Errorf("%+v %v", m, err)
+	}
+	if _, err := Take(ctx, b, of(dies, gone), o, &Progress{}); err == nil {
+		t.Error("a backup of no node is taken")
+	}
+}
+
+// TestSnapshotsBelongTogether: where the ring or the floor changes while snapshots
+// are taken, they are taken again.
+func TestSnapshotsBelongTogether(t *testing.T) {
+	same := Standing{Ring: 3, Floor: 7}
+	one := func(before, after Standing) *part { return &part{snapshot: &Snapshot{Before: before, After: after}} }
+	for name, c := range map[string]struct {
+		ring  uint64
+		parts []*part
+		well  bool
+	}{
+		"all alike":             {3, []*part{one(same, same), one(same, same)}, true},
+		"older builds":          {3, []*part{one(Standing{}, Standing{}), one(same, same)}, true},
+		"another ring":          {2, []*part{one(same, same)}, false},
+		"a ring meanwhile":      {3, []*part{one(same, same), one(same, Standing{Ring: 4, Floor: 7})}, false},
+		"one has settled":       {3, []*part{one(same, same), one(Standing{3, 8}, Standing{3, 8})}, false},
+		"one settles meanwhile": {3, []*part{one(same, Standing{3, 8}), one(same, same)}, false},
+	} {
+		if err := together(c.ring, c.parts); (err == nil) != c.well {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	n := &node{id: 1, files: map[string]string{"files/1.wide": "one"}, ring: 4}
+	r := n.start(t)
+	asked := 0
+	cluster := func(context.Context) (Manifest, []*Remote, error) {
+		asked++
+		return Manifest{Ring: uint64(2 + asked)}, []*Remote{r}, nil
+	}
+	out, err := Take(context.Background(), memBucket(t), cluster, TakeOptions{}, &Progress{})
+	if err != nil || asked != 2 || out.Manifest.Ring != 4 || n.held != 0 {
+		t.Errorf("%+v after %d times, %d snapshots held: %v", out, asked, n.held, err)
 	}
 }
 

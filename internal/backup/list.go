@@ -16,31 +16,47 @@ import (
 // maxManifest bounds a manifest, in bytes.
 const maxManifest = 256 << 20
 
-// List returns the manifests of all backups, oldest first.
-func List(ctx context.Context, b Bucket) ([]*Manifest, error) {
+// DamagedError says that a backup cannot be used: its manifest is not what was
+// written, or a newer build wrote it.
+type DamagedError struct {
+	ID  string
+	Err error
+}
+
+// Error implements error.
+func (e *DamagedError) Error() string { return fmt.Sprintf("backup %s: %v", e.ID, e.Err) }
+
+// Unwrap returns what is wrong.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// List returns the manifests of all backups, oldest first, and which backups
+// cannot be read.
+func List(ctx context.Context, b Bucket) (out []*Manifest, damaged []*DamagedError, err error) {
 	names, err := b.List(ctx, backupsDir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.Sort(names)
-	var out []*Manifest
 	for _, name := range names {
 		id, isDir := strings.CutSuffix(name, "/")
 		if !isDir || !idForm.MatchString(id) {
 			continue
 		}
 		m, err := Read(ctx, b, id)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was never finished
+		var broken *DamagedError
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it was never finished
+		case errors.As(err, &broken):
+			damaged = append(damaged, broken)
+		case err != nil:
+			return nil, nil, err
+		default:
+			out = append(out, m)
 		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, m)
 	}
 	// Ids have whole seconds.
 	slices.SortStableFunc(out, func(a, b *Manifest) int { return a.Created.Compare(b.Created) })
-	return out, nil
+	return out, damaged, nil
 }
 
 // ErrNoBackup says that there is none of that name, or none at all.
@@ -65,22 +81,26 @@ func Read(ctx context.Context, b Bucket, id string) (*Manifest, error) {
 	}
 	m, err := decodeManifest(data)
 	if err != nil {
-		return nil, fmt.Errorf("manifest of %s: %w", id, err)
+		return nil, &DamagedError{id, err}
 	}
 	if m.ID != id {
-		return nil, fmt.Errorf("manifest of %s: it is that of %s", id, m.ID)
+		return nil, &DamagedError{id, fmt.Errorf("its manifest is that of %s", m.ID)}
 	}
 	return m, nil
 }
 
-// Find returns a backup by its id, or the latest when that is empty.
+// Find returns a backup by its id, or the latest when that is empty: an older one
+// is not taken for it because the latest is damaged.
 func Find(ctx context.Context, b Bucket, id string) (*Manifest, error) {
 	if id != "" {
 		return Read(ctx, b, id)
 	}
-	all, err := List(ctx, b)
+	all, damaged, err := List(ctx, b)
 	if err != nil {
 		return nil, err
+	}
+	if n := len(damaged); n > 0 && (len(all) == 0 || damaged[n-1].ID > all[len(all)-1].ID) {
+		return nil, fmt.Errorf("the newest is damaged, name another one: %w", damaged[n-1])
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%w: there is none at %s", ErrNoBackup, b)

@@ -36,9 +36,12 @@ func Prune(ctx context.Context, b Bucket, keep int, p *Progress) (out *Pruned, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, held.unlock(caller)) }()
-	all, err := List(ctx, b)
+	all, damaged, err := List(ctx, b)
 	if err != nil {
 		return nil, err
+	}
+	if len(damaged) > 0 {
+		return nil, fmt.Errorf("what it needs is not known; nothing is removed before %s is: %w", path.Join(b.String(), backupsDir, damaged[0].ID), damaged[0])
 	}
 	out = &Pruned{}
 	old := all[:max(len(all)-keep, 0)]

@@ -18,8 +18,11 @@ import (
 	"github.com/count-db/count/internal/vfs"
 )
 
-// DefaultBatch is how many samples a restore sends at once.
-const DefaultBatch = 200_000
+// How many samples a restore sends at once: a write of others waits behind them.
+const (
+	DefaultBatch = 5_000
+	FastBatch    = 50_000
+)
 
 const (
 	restoreBytes    = 12 << 20 // of one request
@@ -39,8 +42,11 @@ type RestoreOptions struct {
 	Overwrite bool
 	Secret    string // of the cluster; empty: none
 	Rate      int64  // bounds the samples in a second; 0 = it does not
-	// Batch is how many samples are sent at once; 0 = DefaultBatch.
+	// Batch is how many samples are sent at once; 0 = DefaultBatch, or FastBatch.
 	Batch int
+	// Fast leaves no time to others: without it, a sender rests after each request
+	// for as long as that took.
+	Fast bool
 }
 
 // Restore writes what a backup holds through a running cluster: the snapshots of
@@ -57,7 +63,9 @@ func Restore(ctx context.Context, b Bucket, m *Manifest, to *transfer.Node, o Re
 	}
 	defer func() { err = errors.Join(err, unlock.Close()) }()
 	p.Total.Add(m.Bytes())
-	if o.Batch <= 0 || o.Batch > DefaultBatch {
+	if o.Batch <= 0 && o.Fast {
+		o.Batch = FastBatch
+	} else if o.Batch <= 0 {
 		o.Batch = DefaultBatch
 	}
 	r := &restoring{to: to, opts: o, progress: p, pace: NewPace(o.Rate)}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/internal/transfer"
@@ -52,6 +53,9 @@ func (r *restoring) request(method, query string, body []byte) (*http.Request, e
 	return req, nil
 }
 
+// longestRest is the longest rest after a request.
+const longestRest = 5 * time.Second
+
 // post sends a body until the cluster took it.
 func (r *restoring) post(ctx context.Context, c content) error {
 	if err := r.pace.Wait(ctx, c.samples); err != nil {
@@ -61,6 +65,7 @@ func (r *restoring) post(ctx context.Context, c content) error {
 	if r.opts.Overwrite {
 		query = "?overwrite=true"
 	}
+	began := time.Now()
 	resp, err := r.to.Do(ctx, func() (*http.Request, error) { return r.request(http.MethodPost, query, c.body) })
 	if err != nil {
 		return fmt.Errorf("write %d samples: %w", c.samples, err)
@@ -72,7 +77,12 @@ func (r *restoring) post(ctx context.Context, c content) error {
 	}
 	r.progress.Samples.Add(int64(out.Written))
 	r.progress.Kept.Add(int64(out.Kept))
-	return r.tracker.wrote(c.number, c.at, out)
+	took := time.Since(began)
+	if err := r.tracker.wrote(c.number, c.at, out); err != nil || r.opts.Fast {
+		return err
+	}
+	// The slower the cluster is, the longer it is left to others.
+	return pause(ctx, min(took, longestRest))
 }
 
 // The directories of a node in the scratch directory: what was fetched stays as it

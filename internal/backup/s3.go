@@ -24,6 +24,7 @@ type s3Bucket struct {
 	bucket string
 	prefix string
 	name   string
+	part   int64 // partSize, but in tests
 }
 
 // newS3Bucket opens s3://bucket/prefix. Keys, region and endpoint are those that
@@ -64,7 +65,7 @@ func newS3Bucket(u *url.URL, environ []string) (*s3Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open s3 bucket %s: %w", u.Host, err)
 	}
-	return &s3Bucket{client: client, bucket: u.Host, prefix: strings.Trim(u.Path, "/"), name: u.String()}, nil
+	return &s3Bucket{client: client, bucket: u.Host, prefix: strings.Trim(u.Path, "/"), name: u.String(), part: partSize}, nil
 }
 
 const (
@@ -81,7 +82,7 @@ const (
 // be sent again where the server asks for patience.
 func (b *s3Bucket) Upload(ctx context.Context, name string, r io.Reader, size int64) error {
 	o := minio.PutObjectOptions{PartSize: partSize, ContentType: "application/octet-stream"}
-	if size <= partSize {
+	if size <= b.part {
 		body, err := io.ReadAll(io.LimitReader(r, size+1))
 		if err == nil && int64(len(body)) != size {
 			err = fmt.Errorf("%d bytes came, not %d: %w", len(body), size, io.ErrUnexpectedEOF)
@@ -92,7 +93,7 @@ func (b *s3Bucket) Upload(ctx context.Context, name string, r io.Reader, size in
 		r = bytes.NewReader(body)
 	} else {
 		r = &wholeReader{r, size}
-		o.PartSize = max(partSize, uint64(size/mostParts+1))
+		o.PartSize = uint64(max(b.part, size/mostParts+1))
 	}
 	if _, err := b.client.PutObject(ctx, b.bucket, path.Join(b.prefix, name), r, size, o); err != nil {
 		return fmt.Errorf("upload %s: %w", name, b.explain(err))

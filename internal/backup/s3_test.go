@@ -37,6 +37,9 @@ type unreliable struct {
 
 const cut = -1
 
+// smallPart is the least that S3 takes as a part.
+const smallPart = 5 << 20
+
 func (u *unreliable) set(script func(r *http.Request) int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -126,7 +129,12 @@ func unreliableS3(t *testing.T) (*s3Bucket, *unreliable) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.(*s3Bucket), u
+	s3, ok := b.(*s3Bucket)
+	if !ok {
+		t.Fatalf("%T", b)
+	}
+	s3.part = smallPart
+	return s3, u
 }
 
 // onceEach fails the first request of every kind.
@@ -171,7 +179,7 @@ func get(t *testing.T, b Bucket, name string) []byte {
 // off each time it is asked something for the first time.
 func TestS3InParts(t *testing.T) {
 	ctx := context.Background()
-	large, small := randomBytes(2*partSize+partSize/2), randomBytes(1000)
+	large, small := randomBytes(2*smallPart+smallPart/2), randomBytes(1000)
 	for name, fault := range map[string]int{"slow down": 503, "cut": cut} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -197,7 +205,7 @@ func TestS3InParts(t *testing.T) {
 // its server kept of it goes with the next prune.
 func TestS3BrokenOff(t *testing.T) {
 	b, u := unreliableS3(t)
-	data := randomBytes(2*partSize + 1)
+	data := randomBytes(2*smallPart + 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	u.set(func(r *http.Request) int {
 		if r.URL.Query().Get("partNumber") == "2" {

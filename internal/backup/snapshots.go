@@ -14,9 +14,9 @@ import (
 const (
 	// snapshotTries is how often snapshots are taken until all nodes had the same
 	// ring and floor from the first to the last.
-	snapshotTries = 6
+	snapshotTries = 10
 	// snapshotPause is between two of them.
-	snapshotPause = 2 * time.Second
+	snapshotPause = time.Second
 	// touchEvery is how often a node is told that its snapshot is still needed.
 	touchEvery = time.Minute
 	// letGoWait is how long letting go of snapshots may take.
@@ -121,15 +121,19 @@ func (t *taking) snapshotAll(ctx context.Context, nodes []*Remote) error {
 // together says why snapshots do not belong together. ring is the number of the
 // ring that the nodes were taken from; 0 where it is not known.
 func together(ring uint64, parts []*part) error {
-	for i, p := range parts {
+	var first *Snapshot
+	for _, p := range parts {
 		s := p.snapshot
 		if ring == 0 || s.Before.Ring == 0 {
 			continue // a build that does not say
 		}
-		switch first := parts[0].snapshot; {
+		if first == nil {
+			first = s
+		}
+		switch {
 		case s.Before.Ring != ring || s.After.Ring != ring:
 			return fmt.Errorf("%w: the ring is number %d at node %d and was %d", errMoved, s.After.Ring, s.Node, ring)
-		case s.Before.Floor != s.After.Floor || i > 0 && s.Before.Floor != first.Before.Floor:
+		case s.Before.Floor != s.After.Floor || s.Before.Floor != first.Before.Floor:
 			return fmt.Errorf("%w: old data was being settled", errMoved)
 		}
 	}

@@ -65,7 +65,7 @@ func Take(ctx context.Context, b Bucket, cluster Cluster, o TakeOptions, p *Prog
 	}
 	defer func() { err = errors.Join(err, held.unlock(caller)) }()
 	t := &taking{bucket: b, opts: o, pace: NewPace(o.Rate), progress: p, out: &Taken{}}
-	if t.known, err = knownObjects(ctx, b); err != nil {
+	if t.known, err = knownObjects(ctx, b, p); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.letGo(caller)) }()
@@ -100,10 +100,13 @@ type object struct {
 
 // knownObjects returns the objects that are whole: named by a manifest, and
 // there.
-func knownObjects(ctx context.Context, b Bucket) (map[string]object, error) {
-	all, err := List(ctx, b)
+func knownObjects(ctx context.Context, b Bucket, p *Progress) (map[string]object, error) {
+	all, damaged, err := List(ctx, b)
 	if err != nil {
 		return nil, err
+	}
+	for _, d := range damaged {
+		p.notice(d.Error() + ": what it has is copied again")
 	}
 	there := map[string]map[string]bool{} // by directory
 	known := map[string]object{}
