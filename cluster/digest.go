@@ -182,6 +182,7 @@ func (c *Cluster) differingSlices(ctx context.Context, t *topology, id ring.Node
 // sendDiffering sends the member what it misses of the differing slices.
 func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID, differ []antientropy.Key, before model.Version) (sent int, err error) {
 	c.stats.divergent.Add(float64(len(differ)))
+	pace := c.newPace()
 	for i := 0; i < len(differ); {
 		lists := map[int]bool{}
 		slice := differ[i].Slice
@@ -194,6 +195,9 @@ func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID
 		}
 		sent += n
 		c.stats.healed.Add(float64(len(lists)))
+		if err := pace.rest(ctx, n); err != nil {
+			return sent, err
+		}
 	}
 	return sent, nil
 }
@@ -274,7 +278,7 @@ func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (
 	}
 	out := map[antientropy.Key]antientropy.Digest{}
 	hasher := antientropy.NewHasher(t.record.ClusterID)
-	pace := newPace()
+	pace := c.newPace()
 	err := c.eachLocal(ctx, ask.mint, ask.maxt, func(ls labels.Labels, cols *model.Columns) error {
 		id := model.SeriesIDOf(ls)
 		list := t.ring.ListOf(id.Token())
@@ -289,36 +293,6 @@ func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (
 	}
 	c.digestCache.ask, c.digestCache.kept = ask, out
 	return out, nil
-}
-
-// pace keeps background work to about half of a core.
-type pace struct {
-	began   time.Time
-	samples int
-}
-
-// paceSamples is how many samples are worked on between two rests.
-const paceSamples = 500_000
-
-func newPace() *pace { return &pace{began: time.Now()} }
-
-// restart begins to count anew.
-func (p *pace) restart() { p.began, p.samples = time.Now(), 0 }
-
-// rest notes the work done and rests for as long as it took, now and then.
-func (p *pace) rest(ctx context.Context, samples int) error {
-	if p.samples += samples; p.samples < paceSamples {
-		return nil
-	}
-	t := time.NewTimer(time.Since(p.began))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	p.began, p.samples = time.Now(), 0
-	return nil
 }
 
 // addDigests adds a series' samples to the digests of their slices.

@@ -43,6 +43,12 @@ type Options struct {
 	// VerifyShare is the share of one core that comparing everything again and
 	// again may take. Default: 0.01.
 	VerifyShare float64
+	// RepairShare is the share of one core that a comparison, a repair or a look at
+	// what is to be settled may take while it goes on. Default: 0.5.
+	RepairShare float64
+	// RepairRate bounds the bytes a second (16 a sample) that each of these reads
+	// from the storage, or sends. Default: 128 MiB.
+	RepairRate int64
 	// CopyRate bounds the bytes a second (16 a sample) that a change of the ring or
 	// a refill copies to this node. Default: 64 MiB.
 	CopyRate int64
@@ -108,6 +114,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.StandInAfter, 400*time.Millisecond)
 	setDefault(&o.DigestInterval, time.Minute)
 	setDefault(&o.VerifyShare, 0.01)
+	setDefault(&o.RepairShare, 0.5)
+	setDefault(&o.RepairRate, 128<<20)
 	setDefault(&o.CopyRate, 64<<20)
 	setDefault(&o.CopyShare, 0.25)
 	setDefault(&o.MaxSamples, 50_000_000)

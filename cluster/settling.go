@@ -351,7 +351,7 @@ func (c *Cluster) heldBelow(ctx context.Context, t *topology, r settle.Round) (m
 			missing = append(missing, w)
 		}
 	}
-	pace := newPace()
+	pace := c.newPace()
 	for _, run := range runsOf(missing) {
 		found, err := c.readWindows(ctx, t, a, run, pace)
 		if err != nil {

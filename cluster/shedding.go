@@ -267,7 +267,7 @@ func (c *Cluster) foreignHere(ctx context.Context, t *topology) (*foreignDigests
 // foreignSlices adds the digests of slices of a range of time.
 func (c *Cluster) foreignSlices(ctx context.Context, t *topology, a digestAsk, out map[antientropy.Key]antientropy.Digest) error {
 	hasher := antientropy.NewHasher(t.record.ClusterID)
-	foreign, pace := c.foreign(t), newPace()
+	foreign, pace := c.foreign(t), c.newPace()
 	return c.eachLocal(ctx, a.mint, a.maxt, func(ls labels.Labels, cols *model.Columns) error {
 		id := model.SeriesIDOf(ls)
 		if list := t.ring.ListOf(id.Token()); foreign(list) {

@@ -205,7 +205,7 @@ func (c *Cluster) windowsOf(ctx context.Context, t *topology, a digestAsk, wants
 			missing = append(missing, w)
 		}
 	}
-	pace := newPace()
+	pace := c.newPace()
 	for _, run := range runsOf(missing) {
 		found, err := c.readWindows(ctx, t, a, run, pace)
 		if err != nil {
@@ -441,7 +441,7 @@ func (c *Cluster) readBack(ctx context.Context, t *topology, now time.Time) (don
 		return false, nil
 	}
 	a := digestAsk{ring: t.ring.Number(), mint: w * windowLength, maxt: (w+1)*windowLength - 1, before: everyVersion, floor: c.floors.at()}
-	found, err := c.readWindows(ctx, t, a, []int64{w}, newPace())
+	found, err := c.readWindows(ctx, t, a, []int64{w}, c.newPace())
 	if err != nil {
 		return false, err
 	}

@@ -26,7 +26,7 @@ func clusterVerb() verb {
   count cluster resume [--server URL]
   count cluster abort [--server URL]
   count cluster recover --force [--server URL]
-  count cluster repair [--server URL] [--start MS] [--end MS] [--dry-run]
+  count cluster repair [--server URL] [--range START,END | --start MS --end MS] [--dry-run]
 
 status prints the ring and every node as the asked node sees them.
 ring prints the members of the ring and how much of the data each owns.
@@ -48,12 +48,15 @@ repair compares the asked node with all others now and makes them equal; with
 Examples:
   count cluster status
   count cluster owners 'http_requests_total{job="api"}'
+  count cluster repair --range 2026-01-01T00:00:00Z,2026-01-02T00:00:00Z --dry-run
   count cluster repair --start 1767225600000 --dry-run
   CLUSTER_SECRET=... count cluster leave --server http://count-4:8080
 
   --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
   --json         print the answer as it came
-  --start, --end range of time to repair, in ms; default everything
+  --range        time to repair: two times with a comma or two dots (..) between
+                 them, each in ms or as 2026-01-02T15:04:05Z, or left out
+  --start, --end the same in ms, one by one; default everything
   --dry-run      change nothing
 
 CLUSTER_SECRET in the environment is sent along; the requests that change
@@ -95,6 +98,7 @@ func runCluster(ctx context.Context, c call) error {
 	var repair repairFlags
 	fs.Int64Var(&repair.start, "start", 0, "")
 	fs.Int64Var(&repair.end, "end", math.MaxInt64, "")
+	fs.Func("range", "", repair.setRange)
 	fs.BoolVar(&repair.dry, "dry-run", false, "")
 	force := fs.Bool("force", false, "")
 	args, err := parse(fs, c.args)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -90,6 +91,38 @@ func printChange(c call, ch *clusterChange) {
 type repairFlags struct {
 	start, end int64 // ms
 	dry        bool
+}
+
+// setRange takes START,END or START..END, each a time or nothing.
+func (f *repairFlags) setRange(text string) error {
+	from, to, ok := strings.Cut(text, "..")
+	if !ok {
+		from, to, ok = strings.Cut(text, ",")
+	}
+	if !ok {
+		return fmt.Errorf("%q is not START,END", text)
+	}
+	for _, one := range []struct {
+		text string
+		to   *int64
+	}{{from, &f.start}, {to, &f.end}} {
+		if one.text == "" {
+			continue
+		}
+		ms, err := strconv.ParseInt(one.text, 10, 64)
+		if err != nil {
+			at, timeErr := time.Parse(time.RFC3339, one.text)
+			if timeErr != nil {
+				return fmt.Errorf("%q is neither a time in ms nor one like 2026-01-02T15:04:05Z", one.text)
+			}
+			ms = at.UnixMilli()
+		}
+		*one.to = ms
+	}
+	if f.start < 0 || f.start > f.end {
+		return fmt.Errorf("%q is no range of time", text)
+	}
+	return nil
 }
 
 // repairCluster has a node compare with all others.

@@ -24,6 +24,8 @@ type Config struct {
 	CopyRate          int64 // bytes a second
 	BackupRate        int64 // bytes a second; 0 = no limit
 	CopyCPUPercent    int
+	RepairRate        int64 // bytes a second
+	RepairCPUPercent  int
 	HeartbeatInterval time.Duration
 	FailureTimeout    time.Duration
 

@@ -30,6 +30,7 @@ func (n *Node) connectCluster(p *parts) error {
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
 		MaxSamples: cfg.QueryMaxSamples, MaxSpreads: cfg.QueryConcurrency,
 		CopyRate: cfg.CopyRate, CopyShare: float64(cfg.CopyCPUPercent) / 100,
+		RepairRate: cfg.RepairRate, RepairShare: float64(cfg.RepairCPUPercent) / 100,
 		Rule: compareHistograms,
 		FS:   n.fs, Dir: n.clusterDir(), Dial: n.security.dial(),
 		Logger: n.part("cluster"), Metrics: p.metrics,
