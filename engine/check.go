@@ -22,12 +22,16 @@ type CheckReport struct {
 	Bytes      int64
 	Series     int // in the registry
 	LogRecords uint64
-	Tombstones int
+	Tombstones int // deletes in force
+	Settled    int // of them: those that are settled and wait to be worked into the files
+	Versions   VersionCounts
 	Lost       Lost     // what is missing here of what was acknowledged
 	Orphans    []string // files that the next start removes: no fault
 	TornBytes  int64    // at the end of the log, never acknowledged: no fault
 	// Faults are what must not be; none: the directory is whole.
 	Faults []error
+
+	settled Settled
 }
 
 func (r *CheckReport) fault(what string, err error) {
@@ -41,8 +45,11 @@ func (r *CheckReport) fault(what string, err error) {
 // set is there (E2), every sample's series is defined, windows are taken from
 // one place, and the log has no gap (E1). The error is one of not being able to
 // look, such as a lock.
-func Check(fsys vfs.FS, dir string) (CheckReport, error) {
-	var r CheckReport
+func Check(fsys vfs.FS, dir string) (CheckReport, error) { return CheckSettled(fsys, dir, Settled{}) }
+
+// CheckSettled is Check of a node whose cluster has settled something.
+func CheckSettled(fsys vfs.FS, dir string, settled Settled) (CheckReport, error) {
+	r := CheckReport{settled: settled}
 	if err := isDataDirectory(fsys, dir); err != nil {
 		return r, err
 	}
@@ -93,6 +100,11 @@ func (r *CheckReport) smallFiles(fsys vfs.FS, dir string) {
 	tombs, err := readTombstones(fsys, dir)
 	r.fault(tombstonesFile.name, err)
 	r.Tombstones = len(tombs)
+	for i := range tombs {
+		if tombs[i].Version <= r.settled.Floor && !tombs[i].isPurge() {
+			r.Settled++
+		}
+	}
 	var lost losses
 	r.fault(lostFile.name, lost.load(fsys, dir))
 	r.Lost = lost.lost
@@ -144,14 +156,14 @@ func (r *CheckReport) files(fsys vfs.FS, dir string, state *manifest.State, reg 
 		r.Bytes += f.Bytes
 		r.Samples += f.Samples
 		if f.Kind == manifest.Day {
-			r.fault(f.Name(), checkDay(fsys, path))
+			r.fault(f.Name(), r.checkDay(fsys, path, f, state.Mark))
 			continue
 		}
-		r.fault(f.Name(), checkFile(fsys, path, f, reg))
+		r.fault(f.Name(), r.checkFile(fsys, path, f, reg, state.Mark))
 	}
 }
 
-func checkDay(fsys vfs.FS, path string) (err error) {
+func (r *CheckReport) checkDay(fsys vfs.FS, path string, f *manifest.File, mark model.Version) (err error) {
 	d, err := day.Open(fsys, path, nil)
 	if err != nil {
 		return err
@@ -162,10 +174,13 @@ func checkDay(fsys vfs.FS, path string) (err error) {
 			return err
 		}
 	}
-	return d.File().Check()
+	if err := d.File().Check(); err != nil {
+		return err
+	}
+	return r.versions(d.File(), f, mark)
 }
 
-func checkFile(fsys vfs.FS, path string, f *manifest.File, reg *registry.Registry) (err error) {
+func (r *CheckReport) checkFile(fsys vfs.FS, path string, f *manifest.File, reg *registry.Registry, mark model.Version) (err error) {
 	opened, err := fsys.OpenRead(path)
 	if err != nil {
 		return err
@@ -182,7 +197,10 @@ func checkFile(fsys vfs.FS, path string, f *manifest.File, reg *registry.Registr
 	if info.Samples != f.Samples || info.Kind != fileKind(f.Kind) {
 		return fmt.Errorf("holds %d samples as a %v file, the manifest says %d as a %v file", info.Samples, info.Kind, f.Samples, f.Kind)
 	}
-	return checkSeries(reader, f, reg)
+	if err := checkSeries(reader, f, reg); err != nil {
+		return err
+	}
+	return r.versions(reader, f, mark)
 }
 
 var errUnknownSeries = errors.New("it is not in the registry")

@@ -82,9 +82,13 @@ func Open(filesystem vfs.FS, dir string, o Options) (*Store, error) {
 	if err := filesystem.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("open hints: %w", err)
 	}
-	names, err := filesystem.List(dir)
+	return s, s.findAll()
+}
+
+func (s *Store) findAll() error {
+	names, err := s.fs.List(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("open hints: %w", err)
+		return fmt.Errorf("open hints: %w", err)
 	}
 	for _, name := range names {
 		id, err := strconv.ParseUint(name, 10, 64)
@@ -92,10 +96,10 @@ func Open(filesystem vfs.FS, dir string, o Options) (*Store, error) {
 			continue // not ours
 		}
 		if err := s.find(ring.NodeID(id)); err != nil {
-			return nil, fmt.Errorf("open hints for node %d: %w", id, err)
+			return fmt.Errorf("open hints for node %d: %w", id, err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (s *Store) find(id ring.NodeID) error {

@@ -15,8 +15,11 @@ import (
 // and opens them again as a node of a cluster, within a second or so. Its
 // presence on disk makes it one at every later start.
 
-// clusterDir is where a node keeps its part of the cluster's state.
-func (n *Node) clusterDir() string { return filepath.Join(n.opts.Config.DataDir, "cluster") }
+// clusterFolder is where in its data directory a node keeps its part of the
+// cluster's state.
+const clusterFolder = "cluster"
+
+func (n *Node) clusterDir() string { return filepath.Join(n.opts.Config.DataDir, clusterFolder) }
 
 // clustered says whether the node keeps versions and speaks to others: it is
 // set so, or it has been joined.
