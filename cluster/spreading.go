@@ -41,7 +41,7 @@ var ErrNotSpread = errors.New("not spread over the owners")
 var ErrUseless = errors.New("not computed by this owner")
 
 // Job is a computation over all series whose results for parts of them can be
-// put together. Its functions are called from several goroutines.
+// put together. Its functions but Take are called from several goroutines.
 type Job[T any] struct {
 	// Fragment is what other nodes are asked; they give it to their
 	// FragmentRunner.
@@ -53,6 +53,9 @@ type Job[T any] struct {
 	Here func(ctx context.Context, share *Share) (T, error)
 	// Decode reads what another node's FragmentRunner answered.
 	Decode func(answer []byte) (T, error)
+	// Take is given each result that counts, one after the other, before the next is
+	// there: its error ends the computation. Nil: all are taken.
+	Take func(result T) error
 	// Merged computes over a share by reading it from several copies, with
 	// Cluster.SelectShare.
 	Merged func(ctx context.Context, share *Share) (T, error)
@@ -351,6 +354,9 @@ func (s *spreading[T]) take(ctx context.Context, e event[T]) error {
 	switch {
 	case e.err == nil:
 		s.results = append(s.results, e.result)
+		if s.job.Take != nil {
+			return s.job.Take(e.result)
+		}
 		return nil
 	case errors.Is(e.err, errNothingProved):
 		return nil

@@ -51,11 +51,18 @@ func (s *clusterStore) RunPartial(ctx context.Context, f promql.Fragment, p plan
 
 // job is a part of a query as the cluster spreads it.
 func (s *clusterStore) job(f promql.Fragment, p plan.Part) cluster.Job[computed] {
+	points := int64(0) // of all nodes, as they come: the limit is that of the query
 	over := func(ctx context.Context, store promql.Store) (computed, error) {
 		result, warnings, err := s.cache.RunPart(ctx, store, p, f.MaxSamples)
 		return computed{result, warnings}, err
 	}
 	return cluster.Job[computed]{
+		Take: func(c computed) error {
+			if points += c.result.Points; points > f.MaxSamples && f.MaxSamples > 0 {
+				return prompromql.ErrTooManySamples("query execution")
+			}
+			return nil
+		},
 		Fragment: f.Append(nil), Turn: turnOf(f),
 		Here: func(ctx context.Context, share *cluster.Share) (computed, error) {
 			c, err := over(ctx, &shareStore{s.local, share})

@@ -98,6 +98,9 @@ func (q *labelQuerier) find(ctx context.Context, mint, maxt int64, hints *storag
 }
 
 func (q *labelQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	if q.mint > q.maxt {
+		return nil, nil, nil // a store may look at whole windows
+	}
 	names, warnings, err := q.store.LabelNames(ctx, q.mint, q.maxt, limitOf(hints), ms...)
 	if err != nil {
 		return nil, Annotations(warnings), fmt.Errorf("label names: %w", err)
@@ -106,6 +109,9 @@ func (q *labelQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints
 }
 
 func (q *labelQuerier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	if q.mint > q.maxt {
+		return nil, nil, nil
+	}
 	values, warnings, err := q.store.LabelValues(ctx, name, q.mint, q.maxt, limitOf(hints), ms...)
 	if err != nil {
 		return nil, Annotations(warnings), fmt.Errorf("values of label %q: %w", name, err)

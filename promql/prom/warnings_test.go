@@ -67,3 +67,21 @@ func TestWarningsAskedForEarly(t *testing.T) {
 		t.Errorf("noted: %q", texts)
 	}
 }
+
+// TestNoLabelsOfNoTime: a range that ends before it begins has no labels, however
+// widely a store looks.
+func TestNoLabelsOfNoTime(t *testing.T) {
+	q, err := prom.New(panicking{}).Querier(2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, _, err := q.LabelNames(t.Context(), nil); len(names) > 0 || err != nil {
+		t.Errorf("names %v, %v", names, err)
+	}
+	if values, _, err := q.LabelValues(t.Context(), "a", nil); len(values) > 0 || err != nil {
+		t.Errorf("values %v, %v", values, err)
+	}
+}
+
+// panicking is a store that must not be asked.
+type panicking struct{ store.Store }
