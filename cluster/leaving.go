@@ -113,8 +113,8 @@ func (c *Cluster) noteLeaving(old, record *membership.RingRecord) {
 // noteJoining remembers that this node joins in a ring which is in force at others
 // as well: one that is known only from this disk may have been taken back long ago.
 func (g *changing) noteJoining(t *topology, node ring.NodeID, reports map[ring.NodeID]rebalance.Report) {
-	if !t.ring.Changing() || t.ring.Before().Has(node) {
-		return
+	if !t.ring.Changing() || t.ring.Before().Has(node) || !t.ring.After().Has(node) {
+		return // nor does a node join that waits for another's join to end
 	}
 	for id, r := range reports {
 		if id != node && r.Ring == t.ring.Number() {

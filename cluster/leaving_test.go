@@ -120,3 +120,35 @@ func TestJoinTakenBack(t *testing.T) {
 		}
 	})
 }
+
+// TestWaitsForAnothersJoin: a node that wants to join while another one copies for
+// long waits for it, and joins by itself when that one is in or taken back.
+func TestWaitsForAnothersJoin(t *testing.T) {
+	for _, abort := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			tc := newTestCluster(t, 3, 3)
+			tc.ready()
+			l := newLedger()
+			tc.fill(l, 200)
+			first, second := tc.make(4), tc.make(5)
+			first.alter = func(o *Options) { o.CopyRate = 100 } // half a minute
+			for _, n := range []*testNode{first, second} {
+				tc.nodes = append(tc.nodes, n)
+				tc.start(n)
+				tc.until("it knows the change", time.Minute, func() bool { return n.RingRecord() != nil && n.RingRecord().Next != nil })
+			}
+			pause(5 * time.Second)
+			if s := second.changeStatus(); s == nil || len(s.Joining) != 1 || s.Joining[0] != 4 {
+				t.Fatalf("node 4 does not join: %+v", s)
+			}
+			if !abort {
+				tc.untilMembers(1, 2, 3, 4, 5)
+				return
+			}
+			if err := tc.nodes[0].AbortChange(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			tc.untilMembers(1, 2, 3, 5)
+		})
+	}
+}
