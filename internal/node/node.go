@@ -73,6 +73,9 @@ func New(opts Options) (*Node, error) {
 		return nil, fmt.Errorf("bind BIND_ADDRESS: %w", err)
 	}
 	n := &Node{opts: opts, fs: vfs.OS(), listener: listener, registry: telemetry.NewRegistry(opts.Build), security: secured, started: time.Now()}
+	if err := secured.register(n.registry); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	n.notReady("the storage is being opened")
 	n.slots = newSlots(n.whyNotReady)
 	handlers := n.slots.handlers(n)

@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/config"
@@ -80,6 +83,26 @@ var (
 	errOnlyHere  = errors.New("WEB_CONFIG_FILE has TLS and CLUSTER_TLS is off: the nodes of a cluster could not reach one another; leave CLUSTER_TLS out, or set require, or prefer while the cluster changes over")
 )
 
+// register adds a metric of the port's certificate, where there is one.
+func (s *security) register(reg prometheus.Registerer) error {
+	if !s.web.TLS {
+		return nil
+	}
+	err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "count_http_certificate_expires_timestamp_seconds", Help: "When the certificate of the port expires, as its file is now; NaN when it cannot be read.",
+	}, func() float64 {
+		pair, err := s.portPair()
+		if err != nil {
+			return math.NaN() // the handshakes that fail for it are in the log
+		}
+		return float64(pair.Leaf.NotAfter.Unix())
+	}))
+	if err != nil {
+		return fmt.Errorf("register the metric of the certificate: %w", err)
+	}
+	return nil
+}
+
 // joinable returns why other nodes could not talk to this one, nil when they can.
 func (s *security) joinable() error {
 	switch {
@@ -125,22 +148,34 @@ func (s *security) certificate(asked *tls.CertificateRequestInfo) (*tls.Certific
 
 // pair reads the certificate that this node shows, and its key.
 func (s *security) pair() (*tls.Certificate, error) {
-	read := func(name string) ([]byte, error) { return vfs.ReadFile(s.fs, name) }
-	var cert, key []byte
-	var err error
-	if s.cfg.ClusterTLSCert != "" {
-		if cert, err = read(s.cfg.ClusterTLSCert); err == nil {
-			key, err = read(s.cfg.ClusterTLSKey)
-		}
-	} else {
-		var web server.WebConfig
-		if web, err = s.readWebConfig(); err == nil {
-			cert, key, err = web.KeyPair(read)
-		}
+	if s.cfg.ClusterTLSCert == "" {
+		return s.portPair()
 	}
+	cert, err := vfs.ReadFile(s.fs, s.cfg.ClusterTLSCert)
 	if err != nil {
 		return nil, err
 	}
+	key, err := vfs.ReadFile(s.fs, s.cfg.ClusterTLSKey)
+	if err != nil {
+		return nil, err
+	}
+	return keyPair(cert, key)
+}
+
+// portPair reads the certificate of the port, and its key.
+func (s *security) portPair() (*tls.Certificate, error) {
+	web, err := s.readWebConfig()
+	if err != nil {
+		return nil, err
+	}
+	cert, key, err := web.KeyPair(func(name string) ([]byte, error) { return vfs.ReadFile(s.fs, name) })
+	if err != nil {
+		return nil, err
+	}
+	return keyPair(cert, key)
+}
+
+func keyPair(cert, key []byte) (*tls.Certificate, error) {
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate and key: %w", err)

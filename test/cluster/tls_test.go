@@ -255,6 +255,9 @@ func (s *secured) checkAccess(n *process.Node) {
 			s.t.Errorf("%s with %q: %d %s %v, want %d", c.path, c.authorization, code, text, err, c.code)
 		}
 	}
+	if _, text, err := n.Get("/metrics"); err != nil || !strings.Contains(text, "\ncount_http_certificate_expires_timestamp_seconds 1.") {
+		s.t.Errorf("no metric of the certificate's end: %v\n%s", err, text)
+	}
 	stranger := s.client(basic("ann", tlsPassword), nil)
 	stranger.URL = n.URL
 	if code, text, err := stranger.Get("/health"); err == nil {
