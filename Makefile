@@ -104,9 +104,9 @@ vet: ## go vet
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
-.PHONY: sim
-sim: ## SEEDS (500) lives of a simulated cluster whose nodes join, leave, die and hang; COUNT_SEED=N go test ./cluster runs one again
-	COUNT_SEEDS=$(or $(SEEDS),500) $(GO) test -count=1 -timeout 30m -run 'TestChangesUnderFaults' ./cluster
+.PHONY: simulate
+simulate: ## SEEDS (500) lives of simulated clusters to which everything happens, from seed FROM (0); a failure says how to live one again
+	COUNT_SEEDS=$(or $(SEEDS),500) COUNT_SEED_FROM=$(or $(FROM),0) $(GO) test -count=1 -timeout 60m -run 'TestSimulation$$' -v ./cluster
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

@@ -296,11 +296,12 @@ func (c *Cluster) noteSightLocked() {
 }
 
 // tick does what is due every second: nodes outside the ring are in sight while
-// they are connected, hints are synced, and a lone start is over in time.
+// they are connected, hints are synced, those for nobody are dropped, and a lone start is over in time.
 func (c *Cluster) tick() {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	began := time.Now()
+	strangers := map[ring.NodeID]int{}
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -314,6 +315,7 @@ func (c *Cluster) tick() {
 		if err := c.hints.Sync(); err != nil {
 			c.warn("hints could not be made durable", err)
 		}
+		c.dropStrangers(strangers)
 		for _, id := range c.hints.Owed() {
 			c.nudge(id)
 		}
@@ -339,10 +341,21 @@ func (c *Cluster) nudge(id ring.NodeID) {
 // address or on another disk, would be taken for a second node of its id.
 func (c *Cluster) noteVisitors() {
 	connected := map[ring.NodeID]bool{}
-	c.server.Peers(func(h transport.Hello) { connected[h.Node] = true })
+	var all []transport.Hello
+	c.server.Peers(func(h transport.Hello) {
+		connected[h.Node] = true
+		all = append(all, h)
+	})
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, h := range all {
+		// Who was removed, was alive and joins again is connected from before: its
+		// address was forgotten, and it does not introduce itself anew.
+		if n, known := c.view.Get(h.Node, now); known && n.InRing && n.Address == "" {
+			c.learnLocked(h, now)
+		}
+	}
 	for _, n := range c.view.Nodes(now) {
 		p := c.peers.get(n.ID)
 		switch {

@@ -94,6 +94,8 @@ type Options struct {
 	BeforeChange func() error
 	// NoGossip leaves gossip out: tests of everything else are faster.
 	NoGossip bool
+
+	timing timing // of tests; default: defaultTiming
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -122,6 +124,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxDigests, 1_000_000)
 	setDefault(&o.MaxHints, 4<<30)
 	setDefault(&o.MaxSpreads, 20)
+	setDefault(&o.timing, defaultTiming())
 	o.MaxSpreads = min(o.MaxSpreads, transport.MaxCalls/2)
 	if o.Dial == nil {
 		o.Dial = transport.NetDial

@@ -44,6 +44,36 @@ func (c *Cluster) forgetLocked(id ring.NodeID) {
 	c.saveLocked()
 }
 
+// strangeFor is for how many seconds a node must be no member before what it is
+// owed is dropped: a hint may come from a node that has a newer ring already.
+const strangeFor = 10
+
+// dropStrangers drops what nodes that are no members are owed, once a second:
+// written down by a write that ended after they left, found again after a crash, or
+// kept by a node that was out of the ring itself when they left. It would hold up
+// settling for ever. seen counts for how long they were none.
+func (c *Cluster) dropStrangers(seen map[ring.NodeID]int) {
+	c.mu.Lock() // no ring comes into force meanwhile
+	defer c.mu.Unlock()
+	r := c.state.Ring
+	if r == nil || r.Next != nil {
+		clear(seen)
+		return
+	}
+	for _, id := range c.hints.Owed() {
+		if r.Member(id) != nil {
+			delete(seen, id)
+			continue
+		}
+		if seen[id]++; seen[id] < strangeFor {
+			continue
+		}
+		if err := c.hints.Drop(id); err != nil {
+			c.warn("hints for a node that is no member could not be dropped", err, "node", id)
+		}
+	}
+}
+
 // owesLocked says whether this node keeps hints for members that stay and are in
 // sight: it hands them over before it goes. What is owed to members out of sight
 // is at W other candidates by then.

@@ -23,16 +23,9 @@ import (
 // hears no more of a round, asks for its outcome.
 
 const (
-	settleInterval = 30 * time.Second // between two looks
-	// settleMargin is how far a floor lies behind the clock: writes are stored
-	// everywhere, or owed, long before.
-	settleMargin = 5 * time.Minute
-	settleCall   = 10 * time.Second // of the calls that only change the state
-	freezeCall   = time.Minute
-	lookCall     = time.Hour // reads what has never been read
-	// frozenPatience is how long a member waits for the outcome of a round.
-	frozenPatience           = time.Minute
-	settleRetry, settleRests = 2 * time.Minute, time.Hour // least and greatest pause after a round that came to nothing
+	settleCall = 10 * time.Second // of the calls that only change the state
+	freezeCall = time.Minute
+	lookCall   = time.Hour // reads what has never been read
 )
 
 // settleStep is a part of a round.
@@ -72,7 +65,7 @@ type listDigest struct {
 
 // settleWhenDue does this node's part in settling.
 func (c *Cluster) settleWhenDue() {
-	for c.rest(settleInterval) == nil {
+	for c.rest(c.opts.timing.settleLook) == nil {
 		t := c.topo.Load()
 		if t == nil || t.alone || !t.member || t.ring.Changing() || c.refill.running() {
 			continue
@@ -84,20 +77,20 @@ func (c *Cluster) settleWhenDue() {
 			continue
 		}
 		err := c.settleRound(t)
-		if c.floors.note(err, time.Now()) && c.ctx.Err() == nil {
+		if c.floors.note(err, time.Now(), &c.opts.timing) && c.ctx.Err() == nil {
 			c.info("old data is settled later", "reason", err)
 		}
 	}
 }
 
 // note notes how a round went, and says whether its problem is a new one.
-func (f *floors) note(err error, now time.Time) (isNew bool) {
+func (f *floors) note(err error, now time.Time, t *timing) (isNew bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	problem := ""
 	if err != nil {
 		problem = err.Error()
-		f.pause = min(max(2*f.pause, settleRetry), settleRests)
+		f.pause = min(max(2*f.pause, t.settleRetry), t.settleRests)
 		f.retry = now.Add(f.pause)
 	} else {
 		f.pause, f.retry = 0, time.Time{}
@@ -119,7 +112,7 @@ func (c *Cluster) leadsSettling(t *topology, now time.Time) bool {
 		}
 	}
 	s := c.floors.now()
-	closed := windowOf(now.UnixMilli()-closedAfter) * windowLength
+	closed := c.closedUntil(now)
 	if s.Frozen != (settle.Round{}) || s.Floor.Micros()/1000 >= closed {
 		return false
 	}
@@ -128,12 +121,20 @@ func (c *Cluster) leadsSettling(t *topology, now time.Time) bool {
 	return now.After(c.floors.retry)
 }
 
+// closedUntil returns the last point of the grid (ms) that lies as far behind the
+// clock as a closed window's end.
+func (c *Cluster) closedUntil(now time.Time) int64 {
+	period := c.opts.timing.settlePeriod.Milliseconds()
+	after := min(closedAfter, period)
+	return (now.UnixMilli() - after) / period * period
+}
+
 // settleRound leads one round.
 func (c *Cluster) settleRound(t *topology) error {
 	now := time.Now()
 	r := settle.Round{
 		// No write has such a version: their counters are low.
-		Floor:  model.VersionAt(now.Add(-settleMargin).UnixMicro()) | 0xfff,
+		Floor:  model.VersionAt(now.Add(-c.opts.timing.settleMargin).UnixMicro()) | 0xfff,
 		Leader: c.opts.Node, Start: c.instance, Ring: t.ring.Number(),
 	}
 	c.floors.lead(r)
@@ -434,7 +435,7 @@ func (c *Cluster) spreadDeletes(t *topology, answers map[ring.NodeID]*settleAnsw
 func (c *Cluster) askOutcome(t *topology) error {
 	r := c.floors.now().Frozen
 	c.floors.mu.Lock()
-	waits := time.Since(c.floors.frozen) < frozenPatience
+	waits := time.Since(c.floors.frozen) < c.opts.timing.frozenPatience
 	c.floors.mu.Unlock()
 	if r == (settle.Round{}) || waits || t.ring.Number() != r.Ring {
 		return nil

@@ -27,15 +27,6 @@ import (
 // asked for its ring after it was sent everything and has no newer one has let
 // nobody copy from it for a newer one without that (C3).
 
-const (
-	shedInterval = 5 * time.Second
-	// shedAgain is the time between two rounds under one ring: stand-ins come to
-	// hold more, and what was on its way to a former owner comes late.
-	shedAgain = 24 * time.Hour
-	// shedRetry is the pause after a round that failed.
-	shedRetry = 30 * time.Second
-)
-
 // everyVersion is above all versions.
 const everyVersion = model.Version(math.MaxUint64)
 
@@ -101,11 +92,11 @@ func (s *shedState) status(done bool) *ShedStatus {
 }
 
 // shedWhenDue sheds once under each ring, a while after it came into force, and
-// again every day.
+// again every day (shedAgain).
 func (c *Cluster) shedWhenDue() {
 	var since time.Time // when the ring was seen first, or the last failure
 	var seen *topology
-	for c.rest(shedInterval) == nil {
+	for c.rest(c.opts.timing.shedLook) == nil {
 		t := c.topo.Load()
 		if t != seen {
 			seen, since = t, time.Now()
@@ -118,7 +109,7 @@ func (c *Cluster) shedWhenDue() {
 			c.warn("what this node does not own is dropped later", err)
 		}
 		if err != nil {
-			since = time.Now().Add(shedRetry - 2*c.opts.WriteDeadline)
+			since = time.Now().Add(c.opts.timing.shedRetry - 2*c.opts.WriteDeadline)
 		}
 	}
 }
@@ -133,7 +124,7 @@ func (c *Cluster) shedDue(t *topology) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.state.Shed
-	return p == nil || p.Ring != t.ring.Number() || c.shedding.takeWanted() || time.Since(time.UnixMilli(p.At)) >= shedAgain
+	return p == nil || p.Ring != t.ring.Number() || c.shedding.takeWanted() || time.Since(time.UnixMilli(p.At)) >= c.opts.timing.shedAgain
 }
 
 // hasShedLocked says whether what this node does not own was dropped under the ring in

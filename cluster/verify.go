@@ -20,10 +20,7 @@ import (
 // kept (windowdigest.go); when nothing else is due they are compared with what is
 // read back from the files, checksums included.
 
-const (
-	verifyIdle = 10 * time.Second // between two looks when nothing is due
-	verifyMin  = 100 * time.Millisecond
-)
+const verifyMin = 100 * time.Millisecond // between two comparisons
 
 // verifying is where the slow cycle stands. It begins anew with each start: what
 // was verified is not kept, because a restart may come after damage.
@@ -36,8 +33,8 @@ type verifying struct {
 	failed   string                // guarded by mu; the last failure, empty after a success
 }
 
-func newVerifying(now time.Time) *verifying {
-	return &verifying{schedule: antientropy.NewSchedule(antientropy.DefaultPeriods(), now)}
+func newVerifying(now time.Time, periods antientropy.Periods) *verifying {
+	return &verifying{schedule: antientropy.NewSchedule(periods, now)}
 }
 
 // next returns the comparison that is due most among the members in sight.
@@ -75,12 +72,12 @@ func (v *verifying) oldest(now time.Time) time.Duration {
 
 // verify carries the slow cycle out.
 func (c *Cluster) verify() {
-	wait := verifyIdle
+	wait := c.opts.timing.verifyIdle
 	for {
 		if err := c.rest(wait); err != nil {
 			return
 		}
-		wait = verifyIdle
+		wait = c.opts.timing.verifyIdle
 		t := c.topo.Load()
 		if t == nil || t.alone || !t.member || t.ring.Changing() || c.refill.running() || !c.majority.Load() {
 			continue

@@ -427,16 +427,10 @@ func (c *Cluster) serveWindowDigests(ctx context.Context, d *wire.Decoder, w *tr
 	return c.serveDigestsBy(ctx, d, w, c.windowsHere)
 }
 
-// readBackPeriods say how often what is kept of a window is compared with what
-// is read back from the disk, by the age of the window.
-func readBackPeriods() antientropy.Periods {
-	return antientropy.Periods{New: 3 * time.Hour, Old: 7 * 24 * time.Hour, Rest: 30 * 24 * time.Hour}
-}
-
 // readBack reads the window that is due most, if one is, and has what it lost
 // brought back.
 func (c *Cluster) readBack(ctx context.Context, t *topology, now time.Time) (done bool, err error) {
-	w, old := c.windows.stalest(readBackPeriods(), now)
+	w, old := c.windows.stalest(c.opts.timing.readBack, now)
 	if old == nil || old.ring != t.ring.Number() {
 		return false, nil
 	}

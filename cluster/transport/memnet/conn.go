@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -23,6 +24,9 @@ type half struct {
 	closed bool     // guarded by n.mu; the writer has closed: end of file behind the queue
 	gone   bool     // guarded by n.mu; the reader has closed
 	reset  bool     // guarded by n.mu
+	// changed is on n.mu: something of this direction has changed. One for all would
+	// wake every connection of the network for each byte.
+	changed *sync.Cond
 }
 
 // parcel is what one Write sent.
@@ -65,12 +69,12 @@ func (c *conn) Read(p []byte) (int, error) {
 			if h.queue[0].data = h.queue[0].data[n:]; len(h.queue[0].data) == 0 {
 				h.queue = h.queue[1:]
 			}
-			c.n.changed.Broadcast()
+			h.changed.Broadcast()
 			return n, nil
 		case len(h.queue) == 0 && h.closed:
 			return 0, io.EOF
 		}
-		c.n.changed.Wait()
+		c.in.changed.Wait()
 	}
 }
 
@@ -89,7 +93,7 @@ func (c *conn) Write(p []byte) (int, error) {
 			c.sendLocked(p)
 			return len(p), nil
 		}
-		c.n.changed.Wait()
+		c.out.changed.Wait()
 	}
 }
 
@@ -98,15 +102,15 @@ func (c *conn) sendLocked(p []byte) {
 	h.queue = append(h.queue, parcel{data: append([]byte(nil), p...), at: time.Now().Add(delay)})
 	h.queued += len(p)
 	if delay > 0 {
-		time.AfterFunc(delay, c.wake)
+		time.AfterFunc(delay, h.wake)
 	}
-	c.n.changed.Broadcast()
+	h.changed.Broadcast()
 }
 
-func (c *conn) wake() {
-	c.n.mu.Lock()
-	defer c.n.mu.Unlock()
-	c.n.changed.Broadcast()
+func (h *half) wake() {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	h.changed.Broadcast()
 }
 
 func (c *conn) Close() error {
@@ -120,7 +124,12 @@ func (c *conn) Close() error {
 	delete(c.n.conns, c.out)
 	c.readBy.stop()
 	c.writeBy.stop()
-	c.n.changed.Broadcast()
+	for _, h := range []*half{c.in, c.out} {
+		h.changed.Broadcast()
+		if h.closed && h.gone {
+			delete(c.n.halves, h)
+		}
+	}
 	return nil
 }
 
@@ -137,11 +146,11 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-func (c *conn) SetReadDeadline(t time.Time) error { return c.set(&c.readBy, t) }
+func (c *conn) SetReadDeadline(t time.Time) error { return c.set(&c.readBy, c.in, t) }
 
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.set(&c.writeBy, t) }
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.set(&c.writeBy, c.out, t) }
 
-func (c *conn) set(d *deadline, t time.Time) error {
+func (c *conn) set(d *deadline, h *half, t time.Time) error {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	if c.closed {
@@ -150,8 +159,8 @@ func (c *conn) set(d *deadline, t time.Time) error {
 	d.stop()
 	d.at = t
 	if wait := time.Until(t); !t.IsZero() && wait > 0 {
-		d.timer = time.AfterFunc(wait, c.wake)
+		d.timer = time.AfterFunc(wait, h.wake)
 	}
-	c.n.changed.Broadcast()
+	h.changed.Broadcast()
 	return nil
 }

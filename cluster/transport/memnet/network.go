@@ -12,12 +12,13 @@ import (
 // named by the address it listens on.
 type Network struct {
 	mu        sync.Mutex
-	changed   *sync.Cond           // on mu: a link or a queue changed
+	changed   *sync.Cond           // on mu: a link or a listener changed
 	listeners map[string]*listener // guarded by mu
 	cut       map[link]bool        // guarded by mu
 	frozen    map[string]bool      // guarded by mu
 	delay     map[link]time.Duration
 	conns     map[*half]struct{} // guarded by mu: the directions of open connections
+	halves    map[*half]struct{} // guarded by mu: those that somebody may wait for
 }
 
 // link is one direction between two hosts.
@@ -27,7 +28,7 @@ type link struct{ from, to string }
 func New() *Network {
 	n := &Network{
 		listeners: map[string]*listener{}, cut: map[link]bool{}, frozen: map[string]bool{},
-		delay: map[link]time.Duration{}, conns: map[*half]struct{}{},
+		delay: map[link]time.Duration{}, conns: map[*half]struct{}{}, halves: map[*half]struct{}{},
 	}
 	n.changed = sync.NewCond(&n.mu)
 	return n
@@ -60,7 +61,7 @@ func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cut)
-	n.changed.Broadcast()
+	n.wakeAllLocked()
 }
 
 // Freeze stops everything a host would receive or send, as if its process were
@@ -76,7 +77,7 @@ func (n *Network) Thaw(host string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.frozen, host)
-	n.changed.Broadcast()
+	n.wakeAllLocked()
 }
 
 // Delay makes bytes between two hosts take so long in each direction.
@@ -106,9 +107,16 @@ func (n *Network) Reset(host string) {
 		if h.way.from == host || h.way.to == host {
 			h.reset = true
 			delete(n.conns, h)
+			h.changed.Broadcast()
 		}
 	}
+}
+
+func (n *Network) wakeAllLocked() {
 	n.changed.Broadcast()
+	for h := range n.halves {
+		h.changed.Broadcast()
+	}
 }
 
 func (n *Network) blockedLocked(l link) bool {
@@ -139,13 +147,18 @@ func (n *Network) dial(ctx context.Context, from, to string) (net.Conn, error) {
 	if l == nil {
 		return nil, fmt.Errorf("dial %s: connection refused", to)
 	}
-	there, back := &half{n: n, way: link{from, to}}, &half{n: n, way: link{to, from}}
-	n.conns[there], n.conns[back] = struct{}{}, struct{}{}
+	there, back := n.halfLocked(link{from, to}), n.halfLocked(link{to, from})
 	mine := &conn{n: n, in: back, out: there, local: addr(from), remote: addr(to)}
 	theirs := &conn{n: n, in: there, out: back, local: addr(to), remote: addr(from)}
 	l.waiting = append(l.waiting, theirs)
 	n.changed.Broadcast()
 	return mine, nil
+}
+
+func (n *Network) halfLocked(way link) *half {
+	h := &half{n: n, way: way, changed: sync.NewCond(&n.mu)}
+	n.conns[h], n.halves[h] = struct{}{}, struct{}{}
+	return h
 }
 
 // Listen makes the host reachable under the address, which names it.

@@ -1,0 +1,181 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/count-db/count/cluster/merge"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/model"
+)
+
+// sabotage breaks a rule, from outside, to see that the simulation finds what the
+// rule is for. The zero value breaks none.
+type sabotage struct {
+	name   string
+	events string                           // what happens in the lives, by name; empty: anything
+	alter  func(*profile)                   // makes a life one in which the rule matters
+	disk   func(*simLocal) Local            // breaks the storage
+	often  func(s *simCluster, p *simProc)  // is called after every event, for every process
+	logged func(p *simProc, message string) // is called when a process logs something
+}
+
+func (b *sabotage) apply(p *profile) {
+	if b.events != "" {
+		p.events = slices.DeleteFunc(simEvents(), func(e simEvent) bool {
+			return !e.often && !slices.Contains(strings.Split(b.events, ", "), e.name)
+		})
+	}
+	if b.alter != nil {
+		b.alter(p)
+	}
+}
+
+func (b *sabotage) storage(l *simLocal) Local {
+	if b.disk == nil {
+		return l
+	}
+	return b.disk(l)
+}
+
+func (b *sabotage) now(s *simCluster) {
+	if b.often == nil {
+		return
+	}
+	for _, p := range s.running() {
+		b.often(s, p)
+	}
+}
+
+// hastyDisk says that a batch is durable when it is not.
+type hastyDisk struct{ *simLocal }
+
+func (d hastyDisk) Begin(ctx context.Context, b *model.Batch, fresh bool) (transport.AppendReply, func() error, error) {
+	r, _, err := d.simLocal.Begin(ctx, b, fresh)
+	return r, func() error { return nil }, err
+}
+
+// blindDisk takes writes that are not above what it has seen (V2).
+type blindDisk struct{ *simLocal }
+
+func (d blindDisk) Begin(ctx context.Context, b *model.Batch, _ bool) (transport.AppendReply, func() error, error) {
+	return d.simLocal.Begin(ctx, b, false)
+}
+
+// forgetDeletes drops the deletes before they are settled (V4).
+func forgetDeletes(_ *simCluster, p *simProc) {
+	p.node.store.change(func(l *memLocal) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, s := range l.series {
+			merge.Hide(&s.cols, s.labels, l.tombstones)
+		}
+		l.tombstones = nil
+	})
+}
+
+// shedUnasked drops what the node does not own without asking who does (C6).
+func shedUnasked(s *simCluster, p *simProc) {
+	t := p.topo.Load()
+	if t == nil || !p.maySeeWhatIsForeign(t) {
+		return
+	}
+	mark, err := p.Cluster.local.Boundary(context.Background())
+	if err == nil {
+		err = p.dropForeign(context.Background(), t, mark)
+	}
+	if err != nil && !errors.Is(err, errRingMoved) {
+		s.fail("shed: %v", err)
+	}
+}
+
+// settleAlone settles without asking the other members (V4).
+func settleAlone(s *simCluster, p *simProc) {
+	if p.refill.running() || p.topo.Load() == nil {
+		return
+	}
+	floor := model.VersionAt(time.Now().Add(-10 * time.Second).UnixMicro())
+	st := *p.floors.now()
+	if st.Floor >= floor {
+		return
+	}
+	st.Mark, st.Floor = max(st.Mark, floor), floor
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.installFloorsLocked(st); err != nil && !p.dead.Load() {
+		s.fail("settle: %v", err)
+	}
+}
+
+// countAtOnce has a refilling node count for reads (C5).
+func countAtOnce(_ *simCluster, p *simProc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refill.running() {
+		p.state.Refilling, p.state.Merged = "", p.opts.Disk.ID
+		p.refill.done()
+	}
+}
+
+// askNewOnly has the lists of a dual ring need only the candidates of the ring to
+// come (C3).
+func askNewOnly(p *simProc, message string) {
+	if message != "a ring is in force" {
+		return
+	}
+	go func() {
+		p.mu.Lock() // until the ring is in force
+		defer p.mu.Unlock()
+		t := p.topo.Load()
+		if t == nil || !t.ring.Changing() {
+			return
+		}
+		for i := range t.lists {
+			if l := &t.lists[i]; l.Both != nil {
+				l.Both = []ring.Group{l.Both[1], l.Both[1]}
+			}
+		}
+	}()
+}
+
+func sabotages() []sabotage {
+	busy := func(p *profile) {
+		p.nodes, p.rf, p.leastFactor, p.zones, p.gossip, p.deletesOn = 3, 3, 2, 0, false, true
+		p.clients, p.steps, p.pace, p.tempo, p.longest = 3, 60, 100*time.Millisecond, 500*time.Millisecond, 10*time.Second
+	}
+	with := func(more func(*profile)) func(*profile) {
+		return func(p *profile) { busy(p); more(p) }
+	}
+	return []sabotage{
+		{name: "a batch is acknowledged before it is durable", events: "kill, restart", alter: busy, disk: func(l *simLocal) Local { return hastyDisk{l} }},
+		{name: "writes are not stamped anew", alter: with(func(p *profile) { p.skew = 3 * time.Minute }), events: "kill",
+			disk: func(l *simLocal) Local { return blindDisk{l} }},
+		{name: "a refilling node counts", events: "kill, isolate, wipe, rot", alter: busy, often: countAtOnce},
+		{name: "deletes are forgotten too soon", events: "kill, isolate, freeze", alter: busy, often: forgetDeletes},
+		{name: "what is not owned is dropped unasked", events: "kill, isolate", alter: with(func(p *profile) { p.rf = 2 }), often: shedUnasked},
+		{name: "a floor is not agreed on", events: "kill, isolate", alter: busy, often: settleAlone},
+		{name: "a change asks the new candidates only", events: "join, leave, kill, isolate", alter: with(func(p *profile) { p.copyRate = 8 }), logged: askNewOnly},
+	}
+}
+
+// TestSimulationFindsBrokenRules: each of these rules is there for a reason, and
+// lives without it fail.
+func TestSimulationFindsBrokenRules(t *testing.T) {
+	for _, b := range sabotages() {
+		t.Run(b.name, func(t *testing.T) {
+			const most = 60
+			for seed := range uint64(most) {
+				if h := simulate(t, seed, b); h.first != "" {
+					t.Logf("found in life %d: %s", seed+1, strings.SplitN(h.first, "\n", 2)[0])
+					return
+				}
+			}
+			t.Errorf("not found in %d lives", most)
+		})
+	}
+}
