@@ -47,6 +47,7 @@ type Cluster struct {
 	mu         sync.Mutex
 	view       *membership.View              // guarded by mu
 	state      *membership.State             // guarded by mu; saved when it changes
+	turns      map[ring.NodeID]uint64        // guarded by mu; how many peers of a node were made
 	started    bool                          // guarded by mu
 	resolved   []ring.NodeID                 // guarded by mu; who answered under the seeds' names, when all did
 	seenStarts uint64                        // guarded by mu; of this node's disk, the most that others remember
@@ -112,7 +113,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
-		refused: map[string]string{}, misfits: map[ring.NodeID]string{}, back: map[ring.NodeID]chan struct{}{},
+		turns: map[ring.NodeID]uint64{}, refused: map[string]string{}, misfits: map[ring.NodeID]string{}, back: map[ring.NodeID]chan struct{}{},
 		floors: floors, windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now(), o.timing.verify), lingering: map[*write]struct{}{}, changes: newChanges(), newest: newNewest(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},

@@ -178,7 +178,9 @@ func (c *Cluster) connectLocked() {
 		if m.ID != c.opts.Node && c.peer(m.ID) == nil && c.ctx.Err() == nil {
 			back := make(chan struct{}, 1)
 			c.back[m.ID] = back
-			c.peers.setLocked(m.ID, c.newPeer(m.ID))
+			c.turns[m.ID]++
+			c.view.SetUp(m.ID, false, time.Now())
+			c.peers.setLocked(m.ID, c.newPeer(m.ID, c.turns[m.ID]))
 			c.wg.Go(func() { c.attend(m.ID, back) })
 		}
 	}
@@ -216,7 +218,9 @@ func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
 	c.warn("this node is refilling: it counts for no read until it has merged its data back", errors.New(reason))
 }
 
-func (c *Cluster) newPeer(id ring.NodeID) *transport.Peer {
+// newPeer begins to connect to a member; turn says how many peers of it there were
+// before.
+func (c *Cluster) newPeer(id ring.NodeID, turn uint64) *transport.Peer {
 	return transport.NewPeer(transport.PeerOptions{
 		Address: func() string {
 			c.mu.Lock()
@@ -231,7 +235,7 @@ func (c *Cluster) newPeer(id ring.NodeID) *transport.Peer {
 			}
 			return nil
 		},
-		Up:     func(up bool) { c.onUp(id, up) },
+		Up:     func(up bool) { c.onUp(id, turn, up) },
 		Failed: func(err error) { c.onFailed(id, err) },
 	})
 }
@@ -264,9 +268,12 @@ func (c *Cluster) onFailed(id ring.NodeID, err error) {
 }
 
 // onUp is called when a member can be reached and when it no longer can.
-func (c *Cluster) onUp(id ring.NodeID, up bool) {
+func (c *Cluster) onUp(id ring.NodeID, turn uint64, up bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.turns[id] != turn {
+		return // it left and is back, and what ended is the connection from before
+	}
 	c.view.SetUp(id, up, time.Now())
 	c.noteSightLocked()
 	if !up {

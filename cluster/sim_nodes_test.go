@@ -289,6 +289,7 @@ func (s *simCluster) endAll() {
 		s.net.Kill(p.host)
 		s.finish(p)
 	}
+	pause(time.Minute) // memberlist ends what it has begun
 }
 
 // heal makes the network whole.
