@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -90,6 +91,34 @@ func (l *simLocal) Begin(_ context.Context, b *model.Batch, fresh bool) (transpo
 	l.log = append(l.log, l.again(b))
 	number, base := len(l.log), l.base
 	return r, func() error { l.sync(number, base); return nil }, nil
+}
+
+// NewBulk implements Storage.
+func (l *simLocal) NewBulk() Bulk { return &simBulk{memBulk: &memBulk{local: l.memLocal}, to: l} }
+
+// simBulk is a memBulk whose batches go through the log.
+type simBulk struct {
+	*memBulk
+	to *simLocal
+}
+
+// Commit implements Bulk.
+func (b *simBulk) Commit(_ context.Context, between func() error) error {
+	for len(b.batches) > 0 {
+		b.to.change(b.to.again(b.batches[0]))
+		b.batches = b.batches[1:]
+		if err := between(); err != nil {
+			return err
+		}
+	}
+	b.samples = 0
+	return nil
+}
+
+// Refilled implements Loser.
+func (l *simLocal) Refilled(number uint64, complete bool) error {
+	l.change(func(to *memLocal) { _ = to.Refilled(number, complete) }) // never fails
+	return nil
 }
 
 // again returns what stores a copy of a batch.
@@ -180,6 +209,7 @@ func (l *memLocal) clone() *memLocal {
 		c.series[s.labels.String()] = o
 	}
 	c.batches, c.floor, c.settled, c.tombstones = l.batches, l.floor, l.settled, slices.Clone(l.tombstones)
+	c.lost, c.losses = l.lost, l.losses
 	return c
 }
 
@@ -214,6 +244,7 @@ func (l *memLocal) highestVersion() model.Version {
 func (l *simLocal) rot(rng *rand.Rand) (lost int) {
 	inner := l.memLocal
 	inner.mu.Lock()
+	first, last := int64(math.MaxInt64), int64(0)
 	for _, s := range inner.byRef {
 		if rng.IntN(2) == 0 {
 			continue
@@ -222,6 +253,7 @@ func (l *simLocal) rot(rng *rand.Rand) (lost int) {
 		for i, t := range s.cols.T {
 			if rng.IntN(2) == 0 {
 				lost++
+				first, last = min(first, t), max(last, t)
 				continue
 			}
 			left.T, left.V, left.Ver = append(left.T, t), append(left.V, s.cols.V[i]), append(left.Ver, s.cols.Ver[i])
@@ -230,7 +262,15 @@ func (l *simLocal) rot(rng *rand.Rand) (lost int) {
 	}
 	if rng.IntN(3) == 0 {
 		inner.tombstones = nil
+		first, last = 0, math.MaxInt64
 	}
+	if first > last {
+		first = last // nothing was there
+	}
+	if inner.losses++; inner.losses > 1 {
+		first, last = min(first, inner.lost.mint), max(last, inner.lost.maxt)
+	}
+	inner.lost = timeRange{first, last}
 	inner.mu.Unlock()
 	inner.forgetMarks()
 	l.base, l.log, l.synced = inner.clone(), nil, 0

@@ -158,9 +158,9 @@ func (s *simCluster) ringSettled() string {
 			return fmt.Sprintf("node %d has no ring", p.id)
 		case r.Next != nil:
 			return fmt.Sprintf("ring %d is changing, %+v", r.Number, p.changeStatus())
-		case p.Health().Left:
+		case p.Health().Left || r.Member(p.id) == nil && p.changing.takenBack():
 			s.stop(p.node)
-			return fmt.Sprintf("node %d has left", p.id)
+			return fmt.Sprintf("node %d has left, or its join was taken back", p.id)
 		case r.Member(p.id) == nil:
 			return fmt.Sprintf("node %d is no member", p.id)
 		case len(r.Members) > 1 && (r.Member(p.id).Disk != p.opts.Disk.ID || r.Member(p.id).Zone != p.opts.Zone):
