@@ -153,8 +153,10 @@ func sabotages() []sabotage {
 	}
 	return []sabotage{
 		{name: "a batch is acknowledged before it is durable", events: "kill, restart", alter: busy, disk: func(l *simLocal) Local { return hastyDisk{l} }},
-		{name: "writes are not stamped anew", alter: with(func(p *profile) { p.skew = 3 * time.Minute }), events: "kill",
-			disk: func(l *simLocal) Local { return blindDisk{l} }},
+		{
+			name: "writes are not stamped anew", alter: with(func(p *profile) { p.skew = 3 * time.Minute }), events: "kill",
+			disk: func(l *simLocal) Local { return blindDisk{l} },
+		},
 		{name: "a refilling node counts", events: "kill, isolate, wipe, rot", alter: with(func(p *profile) { p.rf = 2 }), often: countAtOnce},
 		{name: "deletes are forgotten too soon", events: "kill, isolate, freeze", alter: busy, often: forgetDeletes},
 		{name: "what is not owned is dropped unasked", events: "kill, isolate", alter: with(func(p *profile) { p.rf = 2 }), often: shedUnasked},
