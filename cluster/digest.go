@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -257,23 +258,24 @@ type digestAsk struct {
 
 // digestCache keeps the digests computed last: several members ask for the same.
 type digestCache struct {
-	mu   sync.Mutex
+	forgets atomic.Uint64
+
+	mu   sync.Mutex                             // held while digests are computed
 	ask  digestAsk                              // guarded by mu
 	kept map[antientropy.Key]antientropy.Digest // guarded by mu; nil: none
+	of   uint64                                 // guarded by mu; forgets when they were begun
 }
 
-// forget drops what was kept: samples below the cut have come since.
-func (d *digestCache) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.kept = nil
-}
+// forget drops what was kept, and what is being computed: samples below the cut
+// have come since. It waits for nobody: who calls it may be in the way of writes.
+func (d *digestCache) forget() { d.forgets.Add(1) }
 
 // digestsHere returns the digests of all that this node holds as a candidate.
 func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (map[antientropy.Key]antientropy.Digest, error) {
 	c.digestCache.mu.Lock()
 	defer c.digestCache.mu.Unlock()
-	if c.digestCache.kept != nil && c.digestCache.ask == ask {
+	begun := c.digestCache.forgets.Load()
+	if c.digestCache.kept != nil && c.digestCache.ask == ask && c.digestCache.of == begun {
 		return c.digestCache.kept, nil
 	}
 	out := map[antientropy.Key]antientropy.Digest{}
@@ -291,7 +293,7 @@ func (c *Cluster) digestsHere(ctx context.Context, t *topology, ask digestAsk) (
 	if err != nil {
 		return nil, err
 	}
-	c.digestCache.ask, c.digestCache.kept = ask, out
+	c.digestCache.ask, c.digestCache.kept, c.digestCache.of = ask, out, begun
 	return out, nil
 }
 

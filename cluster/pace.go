@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/count-db/count/cluster/antientropy"
+	"github.com/count-db/count/cluster/rebalance"
 )
 
 // pace keeps comparing and repairing within a share of one core and a number of
@@ -16,8 +17,9 @@ type pace struct {
 	samples int
 }
 
-// paceSamples is how many samples are worked on between two rests.
-const paceSamples = 500_000
+// paceStep is how long work goes on between two rests: short beside what a client's
+// write takes, so that none waits for more than one step of it.
+const paceStep = rebalance.PaceStep
 
 func (c *Cluster) newPace() *pace {
 	return &pace{share: c.opts.RepairShare, rate: c.opts.RepairRate, began: time.Now()}
@@ -28,10 +30,12 @@ func (p *pace) restart() { p.began, p.samples = time.Now(), 0 }
 
 // rest notes the work done and rests now and then, as long as both budgets ask for.
 func (p *pace) rest(ctx context.Context, samples int) error {
-	if p.samples += samples; p.samples < paceSamples {
+	p.samples += samples
+	worked := time.Since(p.began)
+	if worked < paceStep && p.due(worked) < paceStep {
 		return nil
 	}
-	t := time.NewTimer(p.due(time.Since(p.began)))
+	t := time.NewTimer(p.due(worked))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -4,13 +4,18 @@
 #
 #   SAMPLES=50000000 RATE=20000 deploy/measure-join.sh
 #
-# COPY_RATE and COPY_CPU_PERCENT are handed to the nodes. Prints the p99 of single inserts in quiet times and during the join (each line is
-# ten seconds), writes and reads that failed, bytes and seconds of the copying, and
-# bytes and seconds of the refill beside those of the first load.
+# COPY_RATE and COPY_CPU_PERCENT are handed to the nodes. Prints the latency of
+# single inserts (200 a second beside the load; one that is late counts from when it
+# was due) in quiet times, in the first 20 s of the join, in all of it, until what
+# has moved is dropped, and while a wiped node refills; writes and reads that failed;
+# how fast the copying and the refill were beside the budget and the first load.
+#
+# Compare the phases of one run: what else the machine does counts in all of them.
+# On a busy machine DIR on a tmpfs leaves the disk out of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 COUNT=${COUNT:-./bin/count} SAMPLES=${SAMPLES:-10000000} RATE=${RATE:-20000} BASE=${BASE:-18400} COPY_RATE=${COPY_RATE:-64MiB} COPY_CPU_PERCENT=${COPY_CPU_PERCENT:-25}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/measure-join.XXXX")
+dir=$(mktemp -d "${DIR:-${TMPDIR:-/tmp}}/measure-join.XXXX")
 declare -A pids
 loads=()
 finish() {
@@ -32,7 +37,14 @@ change() { curl -sf "http://$(at "$1")/cluster/status" | grep -q '"change"'; }
 cpu() { # seconds of CPU of the nodes so far
 	for p in "${pids[@]}"; do cut -d' ' -f14,15 "/proc/$p/stat"; done | awk '{s += $1 + $2} END {printf "%.1f", s / 100}'
 }
-inserts() { "$COUNT" bench insert --clients 8 --rate 200 --duration 10s --target "name=$1,url=http://$(at 1)"; }
+inserts() { # phase, seconds: more of its inserts
+	"$COUNT" bench insert --clients 8 --rate 200 --duration "${2:-5}s" --each "$dir/inserts.$1" --target "name=$1,url=http://$(at 1)" | grep -v ' 0 times not available' || true
+}
+latency() { # phase, name, seconds of it: its latencies
+	sort -n "$dir/inserts.$1" | awk -v most="${3:-0}" 'NR == 1 {from = $1} !most || $1 < from + most {print $2}' | sort -n |
+		awk -v what="$2" '{v[NR] = $1} END {printf "%-32s %5d inserts, p50 %.1f ms, p99 %.1f ms, longest %.1f ms\n", what ":", NR, v[int(NR * .5) + 1], v[int(NR * .99) + 1], v[NR]}'
+}
+seconds() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}'; }
 watch_reads() { # counts reads that are refused or marked
 	local asked=0 failed=0
 	while [ ! -e "$dir/stop" ]; do
@@ -63,38 +75,42 @@ loads+=($!)
 watch_reads &
 loads+=($!)
 sleep 5
-echo "quiet, $RATE samples/s beside:"
-for _ in 1 2 3; do inserts quiet; done
+uptime
+inserts quiet 30
+latency quiet "quiet, beside $RATE samples/s"
 
-echo "node 4 joins:"
-began=$(date +%s.%N)
 start 4
 while ! change 1; do sleep 0.1; done
+began=$(date +%s.%N)
 while change 1; do inserts join; done
 ready 4
-grep -h 'all ranges of the next ring are copied\|change of the ring is complete' "$dir"/log? | cut -c1-200
-for id in 1 2 3 4; do curl -sf -X POST "http://$(at $id)/api/v1/admin/tsdb/flush"; done
-echo "copied to node 4: $(metric 4 count_cluster_copied_samples_total) samples, $(metric 4 count_engine_file_bytes) bytes on its disk"
-echo "after it, until what has moved is dropped:"
-for _ in 1 2 3; do inserts after; done
+latency join "first 20 s of the join" 20
+latency join "the whole join"
+took=$(grep -ho '"all ranges of the next ring are copied".*' "$dir/log4" | grep -o '"seconds":[0-9.]*' | cut -d: -f2)
+copied=$(metric 4 count_cluster_copied_samples_total)
+echo "copied to node 4: $copied samples in $took s, $(awk -v n="$copied" -v s="$took" 'BEGIN {printf "%.1f", n * 16 / s / 1e6}') MB/s (16 bytes a sample) of at most $COPY_RATE, at $COPY_CPU_PERCENT % of the processors"
+inserts after 20
 for _ in $(seq 60); do
 	left=0
 	for id in 1 2 3; do left=$((left + $(metric $id count_cluster_shedding) + $(metric $id count_engine_shed_files))); done
 	[ $left = 0 ] && break
-	sleep 2
+	inserts after
 done
+latency after "until what has moved is dropped"
 for id in 1 2 3 4; do echo "node $id: $(metric $id count_engine_file_bytes) bytes of data files, $(metric $id count_cluster_shed_samples_total) samples dropped"; done
 
-echo "node 3 is wiped:"
 kill -9 "${pids[3]}" && wait "${pids[3]}" 2>/dev/null || true
 rm -rf "$dir/3"
 began=$(date +%s.%N)
 start 3
 ready 3
 until [ "$(metric 3 count_cluster_refilling)" = 0 ] && grep -q 'refilled: this node counts' "$dir/log3"; do inserts refill; done
-echo "back after $(awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}') s (the first load took $filled s)"
-grep -h 'refilled: this node' "$dir/log3" | cut -c1-200
+latency refill "a wiped node refills"
+echo "back after $(seconds "$began") s (the first load took $filled s): $(grep -ho 'refilled: this node counts again.*' "$dir/log3" | grep -o '"s[ae][a-z]*":[0-9.]*' | tr '\n' ' ')"
+uptime
 touch "$dir/stop"
 sleep 0.5
 kill "${loads[0]}" 2>/dev/null || true
-echo "refused writes: $(for id in 1 2 3 4; do metric $id count_cluster_refused_writes_total; echo; done | awk '{s += $1} END {print s + 0}')"
+refused=0
+for id in 1 2 3 4; do refused=$((refused + $(metric $id count_cluster_refused_writes_total))); done
+echo "refused writes: $refused"

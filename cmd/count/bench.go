@@ -54,6 +54,7 @@ Flags of insert:
   --clients N        at once (16)
   --duration D       for how long (10s)
   --rate N           inserts a second at most (as many as the target takes)
+  --each FILE        append a line for each: when it was due (Unix seconds), how many ms it took
 Flags of query and compare:
   --class NAME       only this one
   --queries N        of each class at most (200)
@@ -81,6 +82,7 @@ type benchCall struct {
 	reference *bench.Target
 	peers     bench.Peers
 	insert    bench.InsertOptions
+	each      string // file for a line a write
 }
 
 func runBench(ctx context.Context, c call) error {
@@ -114,6 +116,7 @@ func parseBench(c call, what string) (*benchCall, error) {
 	rate := fs.Float64("rate", 0, "")
 	fs.IntVar(&b.insert.Clients, "clients", 16, "")
 	fs.DurationVar(&b.insert.Duration, "duration", 10*time.Second, "")
+	fs.StringVar(&b.each, "each", "", "")
 	fs.StringVar(&b.plan.Query.Only, "class", "", "")
 	fs.IntVar(&b.plan.Query.MaxQueries, "queries", 200, "")
 	fs.DurationVar(&b.plan.Query.MaxTime, "time", 3*time.Second, "")
@@ -229,7 +232,15 @@ func benchWrite(ctx context.Context, c call, b *benchCall) error {
 	return bench.PrintWrites(c.stdout, b.plan.Set, results)
 }
 
-func benchInsert(ctx context.Context, c call, b *benchCall) error {
+func benchInsert(ctx context.Context, c call, b *benchCall) (err error) {
+	if b.each != "" {
+		f, openErr := os.OpenFile(b.each, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		b.insert.Each = f
+	}
 	var results []bench.InsertResult
 	for _, t := range b.targets {
 		r, err := bench.Insert(ctx, t, b.insert)

@@ -20,6 +20,9 @@ type InsertOptions struct {
 	// the target takes. A write that is late because the one before it took long
 	// counts from when it was due.
 	Rate float64
+	// Each takes a line for each write: when it was due (Unix seconds) and how many
+	// milliseconds it took. May be nil.
+	Each io.Writer
 }
 
 // InsertResult is what single writes cost.
@@ -70,6 +73,11 @@ func Insert(ctx context.Context, t Target, opts InsertOptions) (InsertResult, er
 	var all []time.Duration
 	for i := range workers {
 		all = append(all, workers[i].latencies...)
+		if opts.Each != nil {
+			if err := workers[i].print(opts.Each); err != nil {
+				return InsertResult{}, err
+			}
+		}
 		r.NotAvailable += workers[i].notAvailable
 	}
 	r.Requests, r.PerSecond = len(all), ratio(float64(len(all)), took.Seconds())
@@ -86,7 +94,18 @@ type inserter struct {
 	client       *http.Client
 	url, series  string
 	latencies    []time.Duration
+	due          []time.Time // of latencies
 	notAvailable int
+}
+
+// print writes a line for each write.
+func (in *inserter) print(w io.Writer) error {
+	for i, took := range in.latencies {
+		if _, err := fmt.Fprintf(w, "%.3f %.2f\n", float64(in.due[i].UnixMilli())/1000, millis(took)); err != nil {
+			return fmt.Errorf("note each write: %w", err)
+		}
+	}
+	return nil
 }
 
 func (in *inserter) run(ctx context.Context, began time.Time, opts InsertOptions) error {
@@ -120,7 +139,7 @@ func (in *inserter) run(ctx context.Context, began time.Time, opts InsertOptions
 		case code != http.StatusCreated:
 			return fmt.Errorf("%s answered %d %s: %w", in.url, code, text, errors.Join(err, errRefused))
 		}
-		in.latencies = append(in.latencies, time.Since(start))
+		in.latencies, in.due = append(in.latencies, time.Since(start)), append(in.due, start)
 	}
 	return nil
 }
