@@ -99,9 +99,9 @@ func TestPauseEndsWithItsChange(t *testing.T) {
 		tc.ready()
 		l := newLedger()
 		tc.fill(l, 100)
-		n := tc.join()
-		tc.until("the change begins", time.Minute, func() bool { return tc.nodes[0].RingRecord().Next != nil })
+		n := tc.holdDual()
 		tc.stop(n)
+		n.alter = func(*Options) {}
 		if err := tc.nodes[0].PauseChange(context.Background(), true); err != nil {
 			t.Fatal(err)
 		}
