@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,13 +106,13 @@ func TestDeadLock(t *testing.T) {
 // failing is a bucket that can be out of reach.
 type failing struct {
 	*dirBucket
-	away bool
+	away atomic.Bool
 }
 
 var errAway = errors.New("out of reach")
 
 func (f *failing) Upload(ctx context.Context, name string, r io.Reader, size int64) error {
-	if f.away {
+	if f.away.Load() {
 		return errAway
 	}
 	return f.dirBucket.Upload(ctx, name, r, size)
@@ -123,26 +124,26 @@ func TestLostLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &failing{dirBucket: memBucket(t)}
 		ctx, l := mustLock(t, b, takingWork, "20000101T000000Z-00000001", pruningWork)
-		b.away = true
+		b.away.Store(true)
 		time.Sleep(lostAfter - 2*renewEvery)
 		synctest.Wait()
 		if ctx.Err() != nil {
 			t.Fatal("lost too early")
 		}
-		b.away = false
+		b.away.Store(false)
 		time.Sleep(2 * renewEvery)
 		synctest.Wait()
 		if ctx.Err() != nil {
 			t.Fatal("lost though it was renewed")
 		}
-		b.away = true
+		b.away.Store(true)
 		time.Sleep(lostAfter + 2*renewEvery)
 		synctest.Wait()
 		if !errors.Is(context.Cause(ctx), errLockLost) {
 			t.Errorf("not renewed for %v: %v", lostAfter+2*renewEvery, context.Cause(ctx))
 		}
 		mustUnlock(t, l)
-		b.away = false
+		b.away.Store(false)
 		ctx, l = mustLock(t, b, takingWork, "20000101T000000Z-00000002", pruningWork)
 		if err := b.Delete(context.Background(), l.object()); err != nil {
 			t.Fatal(err)
