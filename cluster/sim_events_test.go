@@ -202,13 +202,34 @@ func (s *simCluster) rot(n *simNode) {
 }
 
 func (s *simCluster) restore(n *simNode) {
-	if n.older == nil || n.older.disk.ID != n.disk.ID {
+	if n.older == nil || n.older.disk.ID != n.disk.ID || !s.wouldNotice(n, n.older.disk.Starts+1) {
 		return
 	}
 	behind := n.disk.Starts - n.older.disk.Starts
 	n.fs, n.store, n.disk = n.older.fs, n.older.store, n.older.disk
 	n.older = nil
 	s.lost(n, "node %d has an older copy of its disk, of %d starts before", n.id, behind)
+}
+
+// wouldNotice says whether all other nodes remember a later start of a disk than
+// the one that it would be started with: that is how an older copy is found out.
+// One that was made during the last start is not.
+func (s *simCluster) wouldNotice(n *simNode, starts uint64) bool {
+	for _, o := range s.nodes {
+		if o == n || o.gone.Load() {
+			continue
+		}
+		var seen membership.Sighting
+		if p := o.proc.Load(); p != nil {
+			seen = p.Hello().Seen[n.id]
+		} else if state, err := membership.LoadState(o.fs, "data"); err == nil && state != nil {
+			seen = state.Seen[n.id]
+		}
+		if seen.Disk != n.disk.ID || seen.Starts <= starts {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *simCluster) lost(n *simNode, format string, args ...any) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -144,7 +145,7 @@ func (s *simCluster) start(n *simNode) {
 	clock.Observe(n.store.highestVersion())
 	p := &simProc{node: n, fuse: n.store.fuse, died: make(chan struct{}), testNode: &testNode{id: n.id, host: n.host, local: n.store.memLocal, fs: n.fs, disk: n.disk}}
 	o := Options{
-		Node: n.id, Cluster: "test", Address: n.host, Seeds: s.seeds, RF: s.rf, Zone: n.zone, Disk: n.disk,
+		Node: n.id, Cluster: "test", Address: n.host, Seeds: s.seedsOf(n), RF: s.rf, Zone: n.zone, Disk: n.disk,
 		Rule: noHistograms, FS: p.burning(n.fs), Dir: "data", NoGossip: !s.gossip, Heartbeat: 2 * time.Second, FailureTimeout: 15 * time.Second,
 		MaxHints: s.maxHints, CopyRate: s.copyRate, Logger: simLogger{s, p}, timing: simTiming(), Dial: s.dialer(p),
 	}
@@ -156,6 +157,21 @@ func (s *simCluster) start(n *simNode) {
 	n.disk.Gap = false
 	n.gone.Store(false)
 	n.proc.Store(p)
+}
+
+// seedsOf returns CLUSTER_NODES of a node: founders have the same, one that joins
+// knows all the others, because any of them may be gone.
+func (s *simCluster) seedsOf(n *simNode) []string {
+	if slices.Contains(s.seeds, n.host) {
+		return s.seeds
+	}
+	var out []string
+	for _, o := range s.nodes {
+		if o != n {
+			out = append(out, o.host)
+		}
+	}
+	return out
 }
 
 func (s *simCluster) begin(p *simProc, clock Clock, o Options) error {

@@ -34,7 +34,7 @@ import (
 func TestSimulation(t *testing.T) {
 	began, lives := time.Now(), 0
 	var all simTotals
-	for _, seed := range simSeeds(t, 40) {
+	for _, seed := range simSeeds(t, 25) {
 		h := simulate(t, seed, sabotage{})
 		lives++
 		all.add(h)
