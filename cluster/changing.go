@@ -359,6 +359,8 @@ func (c *Cluster) Change(ctx context.Context, wish rebalance.Request) error {
 	if err := c.opts.BeforeChange(); err != nil {
 		return unavailable(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
+	defer cancel()
 	chosen, err := c.agreeOn(ctx, next)
 	if err != nil {
 		return err
@@ -393,6 +395,8 @@ func (c *Cluster) AbortChange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
+	defer cancel()
 	chosen, err := c.agreeOn(ctx, back)
 	if err == nil && !sameRecord(chosen, back) {
 		err = fmt.Errorf("%w: the change was completed", rebalance.ErrRefused)

@@ -99,15 +99,18 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	if local, err = withBaseline(local, clock, state, o); err != nil {
 		return nil, err
 	}
+	instance, err := newInstance()
+	if err != nil {
+		return nil, err
+	}
+	if err := noteStart(state, instance, o); err != nil {
+		return nil, err
+	}
 	floors := newFloors(state.Settle)
 	local = &floored{Local: local, floors: floors}
 	store, err := hints.Open(o.FS, o.hintsDir(), hints.Options{MaxBytes: o.MaxHints, Labels: local.Labels})
 	if err != nil {
 		return nil, err
-	}
-	instance, err := newInstance()
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cluster{
@@ -154,6 +157,16 @@ func loadState(o Options) (*membership.State, error) {
 		state.Seen = map[ring.NodeID]membership.Sighting{}
 	}
 	return state, nil
+}
+
+// noteStart has the disk remember this start, durably before anybody hears of it.
+func noteStart(state *membership.State, random uint64, o Options) error {
+	state.Past = append(state.Past, membership.Start{Starts: o.Disk.Starts, Random: random})
+	state.Past = state.Past[max(0, len(state.Past)-membership.KeptStarts):]
+	if err := state.Save(o.FS, o.Dir); err != nil {
+		return fmt.Errorf("note this start: %w", err)
+	}
+	return nil
 }
 
 // begin puts the ring of an earlier run in force, or founds a ring of one where

@@ -22,7 +22,7 @@ func (c *Cluster) Hello() transport.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := transport.Hello{
-		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts,
+		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Start: c.instance,
 		Address: c.opts.Address, Zone: c.opts.Zone, RF: c.opts.RF, Version: c.opts.Version, DataSize: c.opts.DataSize(),
 		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), RequestIDs: true, Secret: c.opts.Secret, Seen: map[ring.NodeID]membership.Sighting{},
 	}
@@ -88,10 +88,7 @@ func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
 	if p := c.peer(h.Node); p != nil {
 		p.Kick()
 	}
-	seen := membership.Sighting{Disk: h.Disk, Starts: h.Starts}
-	if old := c.state.Seen[h.Node]; old.Disk == seen.Disk {
-		seen.Starts = max(seen.Starts, old.Starts)
-	}
+	seen := membership.Sighting{Disk: h.Disk, Starts: h.Starts, Random: h.Start}.After(c.state.Seen[h.Node])
 	if moved || c.state.Seen[h.Node] != seen {
 		c.state.Seen[h.Node] = seen
 		c.state.Addresses[h.Node] = h.Address
@@ -195,6 +192,7 @@ func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
 		return // it holds nothing for the ring
 	}
 	disk := c.opts.Disk
+	disk.Past = c.state.Past
 	if lost, _, _ := c.local.Lost(); lost > 0 {
 		disk.Gap = true // found since the start
 	}

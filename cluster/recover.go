@@ -30,7 +30,8 @@ type Recovered struct {
 // Recover founds the next ring from the members that this node reaches, without
 // an agreement: for when a majority is lost for good (C2). It is the operator's
 // word that the others are dead; were they alive, two clusters would acknowledge
-// writes until they meet. Refused while a majority is in sight.
+// writes until they meet. Refused while a majority is in sight that has votes: members
+// whose disks are new ones have none until a majority has agreed on recording them.
 func (c *Cluster) Recover(ctx context.Context) (Recovered, error) {
 	t := c.topo.Load()
 	switch {
@@ -38,8 +39,8 @@ func (c *Cluster) Recover(ctx context.Context) (Recovered, error) {
 		return Recovered{}, unavailable(c.notFounded())
 	case t.record.Member(c.opts.Node) == nil:
 		return Recovered{}, fmt.Errorf("%w: node %d is no member: ask one that is", rebalance.ErrRefused, c.opts.Node)
-	case t.alone || c.majority.Load():
-		return Recovered{}, fmt.Errorf("%w: a majority is in sight: remove dead members instead", rebalance.ErrRefused)
+	case t.alone:
+		return Recovered{}, errMajority
 	case c.refill.running():
 		return Recovered{}, fmt.Errorf("%w: this node is refilling: ask one that is whole", rebalance.ErrRefused)
 	}
@@ -49,6 +50,14 @@ func (c *Cluster) Recover(ctx context.Context) (Recovered, error) {
 	reports := c.askReports(t)
 	if c.topo.Load() != t {
 		return Recovered{}, unavailable(errRingMoved)
+	}
+	for _, m := range t.ring.Voters() {
+		if _, reached := reports[m.ID]; !reached && c.inSight(m.ID) {
+			return Recovered{}, unavailable(fmt.Errorf("node %d is in sight and did not answer: try again", m.ID))
+		}
+	}
+	if c.majority.Load() && 2*votes(t, reports) > len(t.ring.Voters()) {
+		return Recovered{}, errMajority
 	}
 	out := Recovered{Ring: t.ring.Number() + forcedStep}
 	record := &membership.RingRecord{Number: out.Ring, ClusterID: t.record.ClusterID, RF: t.record.RF}
@@ -60,7 +69,7 @@ func (c *Cluster) Recover(ctx context.Context) (Recovered, error) {
 		out.Members = append(out.Members, m.ID)
 		record.Members = append(record.Members, m)
 	}
-	out.Missing = possiblyMissing(t, out.Lost)
+	out.Missing = possiblyMissing(t, append(c.refillingMembers(t), out.Lost...))
 	c.mu.Lock()
 	err := c.adoptNewerLocked(record)
 	c.mu.Unlock()
@@ -76,6 +85,31 @@ func (c *Cluster) Recover(ctx context.Context) (Recovered, error) {
 		}
 	}
 	return out, nil
+}
+
+var errMajority = fmt.Errorf("%w: a majority is in sight: remove dead members instead", rebalance.ErrRefused)
+
+// votes returns how many members answer and can vote on the next ring.
+func votes(t *topology, reports map[ring.NodeID]rebalance.Report) (n int) {
+	for _, m := range t.ring.Voters() {
+		if r, answers := reports[m.ID]; answers && !r.NoVote {
+			n++
+		}
+	}
+	return n
+}
+
+// refillingMembers returns the members in sight that have not merged back what they
+// lost.
+func (c *Cluster) refillingMembers(t *topology) (out []ring.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range t.ring.Voters() {
+		if n, ok := c.view.Get(m.ID, time.Now()); ok && n.Up && n.Refilling && m.ID != c.opts.Node {
+			out = append(out, m.ID)
+		}
+	}
+	return out
 }
 
 // possiblyMissing returns the share of the circle whose candidates lost W or more.

@@ -175,6 +175,7 @@ func (c *Cluster) refillOnce() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Refilling, c.state.Merged, c.state.Refilled = "", c.opts.Disk.ID, nil
+	c.state.Past = nil // what others have seen of a time before this merge proves nothing any more
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		return err
 	}
@@ -184,6 +185,7 @@ func (c *Cluster) refillOnce() error {
 	c.floors.endPull()
 	c.windows.clear()
 	c.changes.restart() // what was merged came without numbers (C7)
+	c.changing.now()    // until the ring records the disk it has no vote
 	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
 	return nil
 }

@@ -139,7 +139,7 @@ func TestOlderCopyRefills(t *testing.T) {
 			t.Fatal(err)
 		}
 		tc.stop(a)
-		a.fs, a.local, a.disk.Starts = older, newMemLocal(), starts-1
+		a.fs, a.local, a.disk.Starts = older, newMemLocal(), starts // it starts as often as the disk has
 		tc.start(a)
 		tc.until("the older copy is noticed", 20*time.Second, func() bool { return a.Health().Refill != "" })
 		tc.ready()

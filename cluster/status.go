@@ -91,6 +91,11 @@ func (c *Cluster) problemsLocked(now time.Time) []string {
 			out = append(out, "this node is no member yet: "+why)
 		}
 	}
+	if r := c.state.Ring; r != nil && !c.refill.running() {
+		if m := r.Member(c.opts.Node); m != nil && m.Disk != c.opts.Disk.ID {
+			out = append(out, "the ring does not record this node's new disk yet: it has no vote on changes")
+		}
+	}
 	for _, n := range c.view.Nodes(now) {
 		if n.InRing && n.ID != c.opts.Node && !n.Up {
 			out = append(out, fmt.Sprintf("node %d at %s is not in sight", n.ID, n.Address)+c.whyAway(n.ID))

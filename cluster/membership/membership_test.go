@@ -145,7 +145,7 @@ func TestFound(t *testing.T) {
 }
 
 func TestRefillReason(t *testing.T) {
-	mine := Disk{ID: "d1", Starts: 5}
+	mine := Disk{ID: "d1", Starts: 5, Past: []Start{{4, 44}, {5, 55}}}
 	for _, c := range []struct {
 		name             string
 		d                Disk
@@ -153,17 +153,39 @@ func TestRefillReason(t *testing.T) {
 		seen             []Sighting
 		want             string
 	}{
-		{"as ever", mine, "d1", "", []Sighting{{"d1", 4}}, ""},
+		{"as ever", mine, "d1", "", []Sighting{{"d1", 4, 44}}, ""},
+		{"seen in this start", mine, "d1", "", []Sighting{{"d1", 5, 55}}, ""},
+		{"seen by one that keeps no random numbers", mine, "d1", "", []Sighting{{"d1", 5, 0}}, ""},
+		{"seen before what the disk remembers", mine, "d1", "", []Sighting{{"d1", 3, 34}}, ""},
+		{"older copy that has started as often", mine, "d1", "", []Sighting{{"d1", 5, 56}}, "its disk is an older copy"},
+		{"older copy that has started more often", mine, "d1", "", []Sighting{{"d1", 4, 45}}, "its disk is an older copy"},
 		{"founding", mine, "", "", nil, ""},
 		{"new disk", mine, "d0", "", nil, "its disk is a new one"},
 		{"new disk, refilled", mine, "d0", "d1", nil, ""},
-		{"older copy", mine, "d1", "", []Sighting{{"d1", 6}}, "its disk is an older copy"},
-		{"other disk seen", mine, "d1", "", []Sighting{{"d9", 6}}, ""},
+		{"older copy", mine, "d1", "", []Sighting{{"d1", 6, 66}}, "its disk is an older copy"},
+		{"other disk seen", mine, "d1", "", []Sighting{{"d9", 6, 66}}, ""},
 		{"gap", Disk{ID: "d1", Starts: 5, Gap: true}, "d1", "d1", nil, "its log or a file had a gap"},
 	} {
 		if got := RefillReason(c.d, c.recorded, c.merged, c.seen); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+func TestSighting(t *testing.T) {
+	old := Sighting{"d1", 5, 55}
+	for now, want := range map[Sighting]Sighting{
+		{"d1", 6, 66}: {"d1", 6, 66},
+		{"d1", 5, 56}: old, // another start of the number: the disk is a copy
+		{"d1", 4, 44}: old,
+		{"d2", 1, 11}: {"d2", 1, 11},
+	} {
+		if got := now.After(old); got != want {
+			t.Errorf("%+v after %+v: %+v", now, old, got)
+		}
+	}
+	if got := old.After(Sighting{"d1", 5, 0}); got != old {
+		t.Errorf("after one whose number was not known: %+v", got)
 	}
 }
 

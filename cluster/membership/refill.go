@@ -5,12 +5,51 @@ type Disk struct {
 	ID     string // random, made with the directory
 	Starts uint64 // counts the starts on it, this one included
 	Gap    bool   // this start found a hole in what was acknowledged
+	// Past are the last starts that the disk remembers, this one included.
+	Past []Start
+}
+
+// Start is one start on a disk: its number and a random one. A copy of a disk goes
+// on with the same numbers, and others remember the number of another start.
+type Start struct {
+	Starts uint64 `json:"starts"`
+	Random uint64 `json:"random"`
 }
 
 // Sighting is what others remember of a node's disk.
 type Sighting struct {
 	Disk   string `json:"disk_id"`
 	Starts uint64 `json:"starts"`
+	Random uint64 `json:"random,omitempty"` // of that start; 0 = not known
+}
+
+// After returns what is remembered when a node was seen after it was seen so: the
+// latest start, and of one number the first that was met.
+func (s Sighting) After(old Sighting) Sighting {
+	switch {
+	case old.Disk != s.Disk || old.Starts < s.Starts:
+		return s
+	case old.Starts == s.Starts && old.Random == 0:
+		return s
+	}
+	return old
+}
+
+// KeptStarts is how many starts a disk remembers.
+const KeptStarts = 100
+
+// isOlder says whether a sighting proves that the disk is a copy from before it:
+// the disk has not come as far, or a start of that number was another one.
+func (d *Disk) isOlder(s Sighting) bool {
+	if s.Disk != d.ID {
+		return false
+	}
+	for _, p := range d.Past {
+		if p.Starts == s.Starts && s.Random != 0 && p.Random != s.Random {
+			return true
+		}
+	}
+	return s.Starts > d.Starts
 }
 
 // GapReason is the reason of a node whose disk says what it has lost; all other
@@ -26,7 +65,7 @@ func RefillReason(d Disk, recorded, merged string, seen []Sighting) string {
 		return "its disk is a new one"
 	}
 	for _, s := range seen {
-		if s.Disk == d.ID && s.Starts > d.Starts {
+		if d.isOlder(s) {
 			return "its disk is an older copy"
 		}
 	}

@@ -111,6 +111,8 @@ type State struct {
 	Strange bool `json:"strange,omitempty"`
 	// Refilling says why this node must merge its data back; empty: it need not.
 	Refilling string `json:"refilling,omitempty"`
+	// Past are the last starts on this disk, since such a merge was completed.
+	Past []Start `json:"past,omitempty"`
 	// Merged is the disk on which such a merge was completed last.
 	Merged string `json:"merged,omitempty"`
 	// Vote is this node's part in agreeing on the next ring (agree.EncodeState).

@@ -38,7 +38,8 @@ type Hello struct {
 	ClusterID string      `json:"cluster_id,omitempty"` // empty before the founding
 	Node      ring.NodeID `json:"node_id"`
 	Disk      string      `json:"disk_id"`
-	Starts    uint64      `json:"starts"` // start counter of the disk
+	Starts    uint64      `json:"starts"`          // start counter of the disk
+	Start     uint64      `json:"start,omitempty"` // random number of this start
 	Address   string      `json:"address"`
 	Zone      string      `json:"zone,omitempty"`
 	RF        int         `json:"replication_factor"`
