@@ -83,6 +83,9 @@ type DB struct {
 	// mutations tell a cache above what has changed.
 	mutations mutations
 	replay    ReplayStats
+	// cutLog says that the log has what no replay can apply: it goes with the next
+	// flush, also where that has no samples.
+	cutLog atomic.Bool
 }
 
 // Registry returns the registry of series.

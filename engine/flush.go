@@ -46,13 +46,14 @@ func (db *DB) flushLocked() error {
 func (db *DB) freeze() error {
 	db.epoch.Lock()
 	defer db.epoch.Unlock()
-	if db.active.Samples() == 0 && db.log.Stats().Bytes < idleLogBytes {
+	if db.active.Samples() == 0 && db.log.Stats().Bytes < idleLogBytes && !db.cutLog.Load() {
 		return nil
 	}
 	cut, err := db.log.Cut()
 	if err != nil {
 		return db.fail(fmt.Errorf("cut the log: %w", err))
 	}
+	db.cutLog.Store(false)
 	frozen := &frozenEpoch{epoch: db.active, buffer: db.active.Freeze(), cut: cut}
 	next := db.newBuffer()
 
@@ -152,7 +153,7 @@ func orNil[T any](s []T) []T {
 
 // wantsFlush says whether one of the bounds of the buffer is reached.
 func (db *DB) wantsFlush() bool {
-	if db.bufferBytes() >= db.opts.BufferBytes || db.log.Stats().Bytes >= min(db.opts.LogBytes, db.space.logBound.Load()) {
+	if db.cutLog.Load() || db.bufferBytes() >= db.opts.BufferBytes || db.log.Stats().Bytes >= min(db.opts.LogBytes, db.space.logBound.Load()) {
 		return true
 	}
 	if n := db.opts.BufferSamples; n > 0 && db.bufferSamples() >= n {

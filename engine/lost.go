@@ -57,6 +57,13 @@ func (l *losses) load(fsys vfs.FS, dir string) error {
 	return d.Err()
 }
 
+// forget makes the next loss the one behind a number.
+func (l *losses) forget(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost, l.number = Lost{}, number
+}
+
 // Lost returns what is missing here of what was acknowledged.
 func (db *DB) Lost() Lost {
 	db.losses.mu.Lock()

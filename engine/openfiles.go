@@ -17,7 +17,7 @@ import (
 // missing or damaged is counted and left out: what it held is lost here
 // (Identity.Gap), and may be had from replicas (C5).
 func (db *DB) openFiles() ([]*liveFile, error) {
-	m, report, err := manifest.Open(db.fs, db.dir)
+	m, report, err := manifest.Open(db.fs, db.dir, db.loseFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -26,17 +26,12 @@ func (db *DB) openFiles() ([]*liveFile, error) {
 		level.Info(db.opts.Logger).Log("msg", "removed files that were being written or were replaced when the process died", "files", len(report.Removed))
 	}
 	for i := range report.Missing {
-		if err := db.lose(rangeOf(&report.Missing[i])); err != nil {
-			return nil, err
-		}
 		level.Error(db.opts.Logger).Log("msg", "a data file is missing", "file", report.Missing[i].Name())
 	}
 	if report.Damaged != nil {
-		if err := db.loseAll(); err != nil {
-			return nil, err
-		}
 		level.Error(db.opts.Logger).Log("msg", "the manifest is damaged and was rebuilt from the data files", "err", report.Damaged)
 	}
+	rebuilt := report.Damaged != nil
 	var files []*liveFile
 	for _, f := range m.State().Files {
 		lf, err := db.openLive(f)
@@ -45,10 +40,11 @@ func (db *DB) openFiles() ([]*liveFile, error) {
 		}
 		if lf != nil {
 			files = append(files, lf)
+			rebuilt = rebuilt || f.Bytes == 0 // the start that rebuilt the manifest did not come to this
 		}
 	}
 	sortByArrival(files)
-	if report.Damaged != nil {
+	if rebuilt {
 		err = m.Update(func(s *manifest.State) error {
 			for _, f := range files {
 				*s.File(f.ID) = f.File
@@ -57,6 +53,20 @@ func (db *DB) openFiles() ([]*liveFile, error) {
 		})
 	}
 	return files, err
+}
+
+// loseFiles notes that data files are missing, or that nobody knows which there
+// were.
+func (db *DB) loseFiles(report *manifest.Report) error {
+	if report.Damaged != nil {
+		return db.loseAll()
+	}
+	for i := range report.Missing {
+		if err := db.lose(rangeOf(&report.Missing[i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openLive opens one file and marks its series as present; nil when the file
@@ -93,13 +103,26 @@ func (db *DB) lookForOrphans(f *liveFile) error {
 	err := checkSeries(f.reader, &f.File, db.registry)
 	switch {
 	case errors.Is(err, errUnknownSeries):
-		db.noteDamaged(f, err)
-		db.losses.mu.Lock()
-		db.losses.noted[f.ID] = db.losses.lost.Number // which the registry's damage is a part of
-		db.losses.mu.Unlock()
+		return db.loseSeriesOf(f, err)
 	case err != nil && !errors.Is(err, wire.ErrCorrupt): // a read of it tells of that
 		return err
 	}
+	return nil
+}
+
+// loseSeriesOf notes that series of a file are lost: the damage of the registry
+// said so already, unless it looked like the torn end of a write.
+func (db *DB) loseSeriesOf(f *liveFile, reason error) error {
+	lost := db.Lost()
+	if lost.Number == 0 || lost.MinT > f.MinT || lost.MaxT < f.MaxT {
+		if err := db.lose(f.MinT, f.MaxT); err != nil {
+			return err
+		}
+	}
+	db.noteDamaged(f, reason)
+	db.losses.mu.Lock()
+	defer db.losses.mu.Unlock()
+	db.losses.noted[f.ID] = db.losses.lost.Number
 	return nil
 }
 
@@ -170,11 +193,14 @@ func (db *DB) loadSmall(s smallFile, load func() error) error {
 	if err := db.quarantine(path); err != nil {
 		return err
 	}
+	if s.name == lostFile.name {
+		// What it named is not known any more, and neither is its number: a refill of
+		// what it named must not be taken for one of this.
+		db.losses.forget(uint64(max(db.opts.Now().UnixMilli(), 0)))
+		return db.loseAll()
+	}
 	if err := db.fs.Remove(path); err != nil {
 		return fmt.Errorf("set file %s aside: %w", path, err)
-	}
-	if s.name == lostFile.name {
-		return db.loseAll() // what it named is not known any more
 	}
 	return load()
 }

@@ -152,7 +152,10 @@ func (db *DB) startClock(v *view) {
 }
 
 func (db *DB) openRegistry() error {
-	reg, report, err := registry.Open(db.fs, filepath.Join(db.dir, registryName), registry.Options{MaxSeries: db.opts.MaxSeries})
+	reg, report, err := registry.Open(db.fs, filepath.Join(db.dir, registryName), registry.Options{
+		MaxSeries: db.opts.MaxSeries,
+		Damaged:   func(registry.LoadReport) error { return db.loseAll() },
+	})
 	if err != nil {
 		return fmt.Errorf("open the registry: %w", err)
 	}
@@ -162,7 +165,6 @@ func (db *DB) openRegistry() error {
 	}
 	if report.DamagedFrames > 0 {
 		level.Error(db.opts.Logger).Log("msg", "registry damaged: definitions of series are lost", "frames", report.DamagedFrames)
-		return db.loseAll()
 	}
 	return nil
 }

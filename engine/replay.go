@@ -45,6 +45,8 @@ func (db *DB) replayLog() error {
 		level.Error(db.opts.Logger).Log("msg", "the log has a gap: acknowledged samples are missing", "dir", filepath.Join(db.dir, logDir))
 	}
 	if r.damaged > 0 || r.unknown > 0 || report.Gap {
+		db.cutLog.Store(true)
+		db.wakeFlusher()
 		return db.loseAll()
 	}
 	return nil

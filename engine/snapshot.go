@@ -49,7 +49,7 @@ func (db *DB) copyTo(dir string) error {
 	if err := db.fs.MkdirAll(dir); err != nil {
 		return err
 	}
-	m, _, err := manifest.Open(db.fs, dir)
+	m, _, err := manifest.Open(db.fs, dir, nil)
 	if err != nil {
 		return err
 	}

@@ -57,8 +57,13 @@ type Manifest struct {
 
 // Open reads the manifest of the data directory, makes one in a new directory,
 // and removes orphans from the directory of data files. A manifest that cannot
-// be read does not prevent a start: see Report.Damaged.
-func Open(fsys vfs.FS, dir string) (*Manifest, Report, error) {
+// be read does not prevent a start: see Report.Damaged. Where something is missing
+// or damaged, lost (nil: nobody) is told before anything is written that no longer
+// shows it; its error ends Open.
+func Open(fsys vfs.FS, dir string, lost func(*Report) error) (*Manifest, Report, error) {
+	if lost == nil {
+		lost = func(*Report) error { return nil }
+	}
 	m := &Manifest{fs: fsys, dir: dir}
 	var report Report
 	if err := fsys.MkdirAll(filepath.Join(dir, filesDir)); err != nil {
@@ -71,10 +76,12 @@ func Open(fsys vfs.FS, dir string) (*Manifest, Report, error) {
 	s, err := m.load(names)
 	switch {
 	case err == nil:
-		s, err = m.reconcile(s, names, &report)
+		s, err = m.reconcile(s, names, &report, lost)
 	case errors.Is(err, wire.ErrCorrupt):
 		report.Damaged = err
-		s, err = m.rebuild(names)
+		if err = lost(&report); err == nil {
+			s, err = m.rebuild(names)
+		}
 	}
 	if err != nil {
 		return nil, report, fmt.Errorf("open the manifest: %w", err)
@@ -104,7 +111,7 @@ func (m *Manifest) load(names []string) (*State, error) {
 }
 
 // reconcile compares the state with the directory.
-func (m *Manifest) reconcile(s *State, names []string, report *Report) (*State, error) {
+func (m *Manifest) reconcile(s *State, names []string, report *Report, lost func(*Report) error) (*State, error) {
 	there := map[string]bool{}
 	for _, name := range names {
 		there[name] = true
@@ -136,10 +143,13 @@ func (m *Manifest) reconcile(s *State, names []string, report *Report) (*State, 
 		}
 		report.Removed = append(report.Removed, name)
 	}
-	if len(report.Missing) > 0 {
-		return s, m.write(s)
+	if len(report.Missing) == 0 {
+		return s, nil
 	}
-	return s, nil
+	if err := lost(report); err != nil {
+		return nil, err
+	}
+	return s, m.write(s)
 }
 
 // rebuild makes a state from the names of the data files and sets the damaged

@@ -31,7 +31,7 @@ func must(t testing.TB, err error) {
 
 func open(t testing.TB, fs vfs.FS) (*Manifest, Report) {
 	t.Helper()
-	m, report, err := Open(fs, dir)
+	m, report, err := Open(fs, dir, nil)
 	must(t, err)
 	return m, report
 }
@@ -240,7 +240,7 @@ func TestDamagedManifestKeepsTheFiles(t *testing.T) {
 	fs := vfs.NewMem()
 	open(t, fs)
 	must(t, vfs.WriteFile(fs, filepath.Join(dir, Name), []byte("CTmf\x63")))
-	if _, _, err := Open(fs, dir); err == nil || errors.Is(err, wire.ErrCorrupt) {
+	if _, _, err := Open(fs, dir, nil); err == nil || errors.Is(err, wire.ErrCorrupt) {
 		t.Fatalf("a newer format: %v", err)
 	}
 }
@@ -291,7 +291,7 @@ func TestCrash(t *testing.T) {
 	check := func(op vfs.Op) {
 		for _, keep := range []int{0, 50, 100} {
 			crashed := mem.CrashClone(rng, keep)
-			m, report, err := Open(crashed, dir)
+			m, report, err := Open(crashed, dir, nil)
 			if err != nil || report.Damaged != nil || len(report.Missing) > 0 {
 				t.Fatalf("crash before %v, keep %d: %v %+v\n%s", op, keep, err, report, crashed.Tree())
 			}

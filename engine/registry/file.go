@@ -51,7 +51,7 @@ func Open(filesystem vfs.FS, path string, opts Options) (*Registry, LoadReport, 
 		return nil, report, fmt.Errorf("open registry %s: %w", path, err)
 	}
 	r.file.fs, r.file.path = filesystem, path
-	if err := r.begin(report, whole); err != nil {
+	if err := r.begin(report, whole, opts.Damaged); err != nil {
 		return nil, report, fmt.Errorf("open registry %s: %w", path, err)
 	}
 	return r, report, nil
@@ -90,13 +90,18 @@ func read(filesystem vfs.FS, path string, opts Options) (r *Registry, report Loa
 }
 
 // begin makes the file one that can be appended to.
-func (r *Registry) begin(report LoadReport, whole bool) (err error) {
+func (r *Registry) begin(report LoadReport, whole bool, damaged func(LoadReport) error) (err error) {
 	f := &r.file
 	if whole {
 		f.handle, err = f.fs.OpenAppend(f.path)
 		return err
 	}
 	if report.DamagedFrames > 0 {
+		if damaged != nil {
+			if err := damaged(report); err != nil {
+				return err
+			}
+		}
 		if err := f.keepDamaged(); err != nil {
 			return err
 		}

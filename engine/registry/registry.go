@@ -25,6 +25,9 @@ var ErrUnknownRef = errors.New("unknown series reference")
 type Options struct {
 	// MaxSeries is the highest number of live series; 0 = no limit.
 	MaxSeries int
+	// Damaged is called where definitions are lost, before Open writes the file
+	// without them; its error ends Open.
+	Damaged func(LoadReport) error
 }
 
 // The state of a reference is a set of bits; stateLive alone is the state of
