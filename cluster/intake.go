@@ -153,6 +153,7 @@ func (in *intake) commit() error {
 	if err := in.bulk.Commit(in.c.ctx, in.rest); err != nil {
 		return err
 	}
+	in.pace.Rested(0, time.Now()) // its end was waiting for the disk, which is no work
 	in.c.changes.noteSlices(in.slices, time.Now())
 	for slice := range in.slices {
 		w := windowOf(slice * sliceLength)
