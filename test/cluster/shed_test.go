@@ -97,6 +97,7 @@ func TestUnownedDataLeavesTheDisk(t *testing.T) {
 			return err
 		})
 	}
+	copied(t, c, series*points)
 	after, eachAfter := flush()
 	for i, s := range eachAfter {
 		was := storageOf{}
@@ -126,6 +127,28 @@ func TestUnownedDataLeavesTheDisk(t *testing.T) {
 		out, err := exec.Command(process.Binary(t), "check", "data", c.data(id+1)).CombinedOutput()
 		if err != nil {
 			t.Errorf("check of node %d: %v\n%s", id+1, err, out)
+		}
+	}
+}
+
+// copied checks that the node that joined three copied its share, about three
+// quarters of all series, and that nobody else copied anything.
+func copied(t *testing.T, c *nodes, samples float64) {
+	t.Helper()
+	for i, n := range c.all {
+		_, body, err := n.Get("/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := -1.0
+		for line := range strings.Lines(body) {
+			// Lines of other metrics do not scan.
+			_, _ = fmt.Sscanf(line, "count_cluster_copied_samples_total %g", &have)
+		}
+		share := have / samples
+		t.Logf("node %d copied %.2f of one copy of everything", i+1, share)
+		if joined := i == len(c.all)-1; joined && (share < 0.6 || share > 0.9) || !joined && share != 0 {
+			t.Errorf("node %d copied %g of %g samples", i+1, have, samples)
 		}
 	}
 }
