@@ -51,11 +51,14 @@ type Cluster struct {
 	started    bool                          // guarded by mu
 	resolved   []ring.NodeID                 // guarded by mu; who answered under the seeds' names, when all did
 	seenStarts uint64                        // guarded by mu; of this node's disk, the most that others remember
+	heard      bool                          // guarded by mu; marks of others are not in the saved state yet
 	waits      error                         // guarded by mu; why the cluster is not founded
 	refused    map[string]string             // guarded by mu; who refused or was refused, and why
 	misfits    map[ring.NodeID]string        // guarded by mu; members that cannot be talked to, and why
 	back       map[ring.NodeID]chan struct{} // guarded by mu; capacity 1: the node is back, bring it up to date
 	core       *agree.Core                   // guarded by mu; this node's part in deciding the next ring
+
+	unmarked atomic.Bool // something was stored since the last mark
 
 	refill    refillState
 	changing  *changing

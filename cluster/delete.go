@@ -140,6 +140,7 @@ func (c *Cluster) storeDeletes(ctx context.Context, ts ...model.Tombstone) error
 		c.clock.Observe(ts[i].Version)
 	}
 	err := c.deletesHere(ctx, ts)
+	c.markLater()
 	for i := range ts {
 		c.windows.touch(windowOf(ts[i].MinT), windowOf(ts[i].MaxT))
 	}

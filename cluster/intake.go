@@ -154,6 +154,7 @@ func (in *intake) commit() error {
 		return err
 	}
 	in.pace.Rested(0, time.Now()) // its end was waiting for the disk, which is no work
+	in.c.markLater()
 	in.c.changes.noteSlices(in.slices, time.Now())
 	for slice := range in.slices {
 		w := windowOf(slice * sliceLength)

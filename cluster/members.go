@@ -197,13 +197,14 @@ func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
 		disk.Gap = true // found since the start
 	}
 	reason := membership.RefillReason(disk, recorded, c.state.Merged, seen)
-	if c.refill.mergedThisRun() && reason != "its disk is a new one" {
-		reason = "" // the merge of this run covers what the disk's age or gap lost
+	if c.refill.covers(reason) {
+		reason = ""
 	}
 	if reason == "" {
 		reason = c.state.Refilling // of a run before that did not finish
 	}
-	if reason == "" || c.refill.running() {
+	// A gap may be merged back already when another node's memory shows the rest.
+	if running := c.refill.why(); reason == "" || running != "" && (running != membership.GapReason || reason != membership.OlderReason) {
 		return
 	}
 	if len(c.state.Ring.Members) == 1 {
@@ -301,11 +302,12 @@ func (c *Cluster) noteSightLocked() {
 }
 
 // tick does what is due every second: nodes outside the ring are in sight while
-// they are connected, hints are synced, those for nobody are dropped, and a lone start is over in time.
+// they are connected, marks and hints are synced, those for nobody are dropped, and a lone start is over in time.
 func (c *Cluster) tick() {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	began := time.Now()
+	marked := began
 	strangers := map[ring.NodeID]int{}
 	for {
 		select {
@@ -315,6 +317,10 @@ func (c *Cluster) tick() {
 		}
 		if time.Since(began) >= c.opts.FailureTimeout {
 			c.settled.Store(true)
+		}
+		if now := time.Now(); now.Sub(marked) >= markInterval {
+			marked = now
+			c.markNow()
 		}
 		c.noteVisitors()
 		if err := c.hints.Sync(); err != nil {

@@ -171,10 +171,11 @@ func (c *Cluster) holdsAll(t *topology, id ring.NodeID, s snapshot) (said holdin
 	return said, deletes, d.Err()
 }
 
-// appendHolds appends what a snapshot shows of what the member has to have: the
-// numbers of the ring in force, and the versions of the deletes of before.
+// appendHolds appends this node's mark (C5) and what a snapshot shows of what the
+// member has to have: the numbers of the ring in force, and the versions of the deletes of before.
 func (c *Cluster) appendHolds(dst []byte, t *topology, id ring.NodeID, s snapshot) []byte {
 	dst = wire.AppendUvarint(wire.AppendUvarint(dst, t.ring.Number()), c.epoch(t))
+	dst = wire.AppendUvarint(dst, c.mark())
 	before, floor := model.VersionAt(s.at.UnixMicro()), c.floors.at().version
 	var deletes []model.Version
 	for _, ts := range c.local.Tombstones(math.MinInt64, math.MaxInt64) {
@@ -188,13 +189,14 @@ func (c *Cluster) appendHolds(dst []byte, t *topology, id ring.NodeID, s snapsho
 }
 
 func (c *Cluster) serveHolds(from ring.NodeID, d *wire.Decoder, w *transport.Answer) error {
-	number, epoch := d.Uvarint(), d.Uvarint()
+	number, epoch, mark := d.Uvarint(), d.Uvarint(), d.Uvarint()
 	floor := c.floors.at().version
 	deletes := slices.DeleteFunc(decodeVersions(d), func(v model.Version) bool { return v <= floor })
 	sets := frontier.DecodeSets(d)
 	if d.Err() != nil {
 		return d.Err()
 	}
+	c.heardMark(from, mark)
 	if err := c.sameRing(number); err != nil {
 		return err
 	}

@@ -24,14 +24,19 @@ const refillRetry = time.Second
 type refillState struct {
 	mu      sync.Mutex
 	reason  string // guarded by mu; empty: idle
+	whole   bool   // guarded by mu; everything was merged in this run
 	blocked bool   // guarded by mu
 	merged  uint64 // guarded by mu; refills that were completed in this run
 	losses  uint64 // guarded by mu; of the storage, since the start
 }
 
+// start begins a refill; one under way, for a lesser reason, does not end as done.
 func (r *refillState) start(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.reason != "" {
+		r.losses++
+	}
 	r.reason, r.blocked = reason, true
 }
 
@@ -70,10 +75,18 @@ func (r *refillState) blocksWrites() bool {
 	return r.blocked
 }
 
-func (r *refillState) mergedThisRun() bool {
+// covers says whether what was merged in this run covers what the disk lost for
+// such a reason.
+func (r *refillState) covers(reason string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.merged > 0
+	switch reason {
+	case membership.GapReason:
+		return r.merged > 0
+	case membership.OlderReason:
+		return r.whole
+	}
+	return false
 }
 
 // times returns how many refills were completed in this run.
@@ -91,13 +104,13 @@ func (r *refillState) unblock() {
 
 // done ends the refill, unless the storage has lost more since the losses were
 // counted.
-func (r *refillState) done(losses uint64) bool {
+func (r *refillState) done(losses uint64, whole bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.losses != losses {
 		return false
 	}
-	r.reason, r.blocked = "", false
+	r.reason, r.blocked, r.whole = "", false, r.whole || whole
 	r.merged++
 	return true
 }
@@ -172,21 +185,37 @@ func (c *Cluster) refillOnce() error {
 	if err := c.local.Refilled(lost, c.othersHoldAll(t)); err != nil {
 		return err
 	}
+	if err := c.endRefill(losses, whole); err != nil {
+		return err
+	}
+	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
+	return nil
+}
+
+// endRefill notes durably that everything which was lost is merged.
+func (c *Cluster) endRefill(losses uint64, whole bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.refill.lossesSoFar() != losses {
+		return errLostMore
+	}
+	// What others have seen of a time before this merge proves nothing any more; nor,
+	// where the disk was a copy, what they remember under the number of this start.
+	c.state.Past = c.state.Past[max(0, len(c.state.Past)-1):]
+	if c.state.Refilling == membership.OlderReason {
+		c.state.Past = nil
+	}
 	c.state.Refilling, c.state.Merged, c.state.Refilled = "", c.opts.Disk.ID, nil
-	c.state.Past = nil // what others have seen of a time before this merge proves nothing any more
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		return err
 	}
-	if !c.refill.done(losses) {
+	if !c.refill.done(losses, whole) {
 		return errLostMore
 	}
 	c.floors.endPull()
 	c.windows.clear()
 	c.changes.restart() // what was merged came without numbers (C7)
 	c.changing.now()    // until the ring records the disk it has no vote
-	c.info("refilled: this node counts again", "samples", samples, "seconds", time.Since(began).Seconds())
 	return nil
 }
 

@@ -149,6 +149,42 @@ func TestOlderCopyRefills(t *testing.T) {
 	})
 }
 
+// TestCopyOfTheLastStartRefills: a copy that was made in the middle of the last start
+// comes back with a start of its own; what others heard of marks tells it.
+func TestCopyOfTheLastStartRefills(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		a, l := tc.nodes[0], newLedger()
+		restart := func() { tc.stop(a); tc.start(a); tc.ready(); pause(time.Minute) }
+		tc.mustWrite(a, "0000", 1, 1)
+		restart()
+		if a.refill.times() > 0 {
+			t.Fatal("it refilled after a plain restart")
+		}
+		for again := range 2 { // the second copy is made in a start that refilled
+			older, starts := a.fs.CrashClone(rand.New(rand.NewPCG(1, 1)), 100), a.disk.Starts
+			name := fmt.Sprintf("000%d", again+1)
+			if err := l.write(tc.nodes[1], name, 1); err != nil {
+				t.Fatal(err)
+			}
+			pause(time.Minute)
+			tc.stop(a)
+			a.fs, a.local, a.disk.Starts = older, newMemLocal(), starts
+			tc.start(a)
+			tc.until("the older copy is noticed", 20*time.Second, func() bool { return a.Health().Refill != "" })
+			tc.ready()
+			if v, ok := a.holds(name, 1); !ok || v != 1 {
+				t.Fatal("refilled without what was written meanwhile")
+			}
+			restart()
+			if a.refill.times() > 0 {
+				t.Fatal("it refilled again after a plain restart")
+			}
+		}
+	})
+}
+
 // TestCoordinatorKilledBetweenCopies: the coordinator dies when one copy besides
 // its own is there and nothing says that the third is missing.
 func TestCoordinatorKilledBetweenCopies(t *testing.T) {

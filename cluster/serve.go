@@ -212,6 +212,7 @@ func (c *Cluster) store(ctx context.Context, b *model.Batch) (transport.AppendRe
 // noteTouched notes what was stored, after it was; any part of it, when storing it
 // failed.
 func (c *Cluster) noteTouched(b *model.Batch) {
+	c.markLater()
 	c.changes.note(b, time.Now(), func(slice int64) {
 		w := windowOf(slice * sliceLength)
 		c.windows.touch(w, w)

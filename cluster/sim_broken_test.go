@@ -118,7 +118,7 @@ func countAtOnce(_ *simCluster, p *simProc) {
 	defer p.mu.Unlock()
 	if p.refill.running() {
 		p.state.Refilling, p.state.Merged = "", p.opts.Disk.ID
-		p.refill.done(p.refill.lossesSoFar())
+		p.refill.done(p.refill.lossesSoFar(), true)
 	}
 }
 

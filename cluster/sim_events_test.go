@@ -202,7 +202,7 @@ func (s *simCluster) rot(n *simNode) {
 }
 
 func (s *simCluster) restore(n *simNode) {
-	if n.older == nil || n.older.disk.ID != n.disk.ID || !s.wouldNotice(n, n.older.disk.Starts+1) {
+	if n.older == nil || n.older.disk.ID != n.disk.ID || !s.wouldNotice(n) {
 		return
 	}
 	behind := n.disk.Starts - n.older.disk.Starts
@@ -211,10 +211,17 @@ func (s *simCluster) restore(n *simNode) {
 	s.lost(n, "node %d has an older copy of its disk, of %d starts before", n.id, behind)
 }
 
-// wouldNotice says whether all other nodes remember a later start of a disk than
-// the one that it would be started with: that is how an older copy is found out.
-// One that was made during the last start is not.
-func (s *simCluster) wouldNotice(n *simNode, starts uint64) bool {
+// wouldNotice says whether all other nodes remember something of a disk that its
+// older copy does not: that is how the copy is found out. One that is some seconds
+// old is not.
+func (s *simCluster) wouldNotice(n *simNode) bool {
+	disk := n.older.disk
+	disk.Starts++
+	state, err := membership.LoadState(n.older.fs, "data")
+	if err != nil || state == nil {
+		return false
+	}
+	disk.Past = state.Past
 	for _, o := range s.nodes {
 		if o == n || o.gone.Load() {
 			continue
@@ -225,7 +232,7 @@ func (s *simCluster) wouldNotice(n *simNode, starts uint64) bool {
 		} else if state, err := membership.LoadState(o.fs, "data"); err == nil && state != nil {
 			seen = state.Seen[n.id]
 		}
-		if seen.Disk != n.disk.ID || seen.Starts <= starts {
+		if membership.RefillReason(disk, disk.ID, "", []membership.Sighting{seen}) != membership.OlderReason {
 			return false
 		}
 	}

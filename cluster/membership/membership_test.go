@@ -144,8 +144,12 @@ func TestFound(t *testing.T) {
 	}
 }
 
+func seen(disk string, starts, random uint64) Sighting {
+	return Sighting{Disk: disk, Starts: starts, Random: random}
+}
+
 func TestRefillReason(t *testing.T) {
-	mine := Disk{ID: "d1", Starts: 5, Past: []Start{{4, 44}, {5, 55}}}
+	mine := Disk{ID: "d1", Starts: 5, Past: []Start{{4, 44, 7}, {5, 55, 3}}}
 	for _, c := range []struct {
 		name             string
 		d                Disk
@@ -153,17 +157,21 @@ func TestRefillReason(t *testing.T) {
 		seen             []Sighting
 		want             string
 	}{
-		{"as ever", mine, "d1", "", []Sighting{{"d1", 4, 44}}, ""},
-		{"seen in this start", mine, "d1", "", []Sighting{{"d1", 5, 55}}, ""},
-		{"seen by one that keeps no random numbers", mine, "d1", "", []Sighting{{"d1", 5, 0}}, ""},
-		{"seen before what the disk remembers", mine, "d1", "", []Sighting{{"d1", 3, 34}}, ""},
-		{"older copy that has started as often", mine, "d1", "", []Sighting{{"d1", 5, 56}}, "its disk is an older copy"},
-		{"older copy that has started more often", mine, "d1", "", []Sighting{{"d1", 4, 45}}, "its disk is an older copy"},
+		{"as ever", mine, "d1", "", []Sighting{seen("d1", 4, 44)}, ""},
+		{"seen in this start", mine, "d1", "", []Sighting{seen("d1", 5, 55)}, ""},
+		{"seen by one that keeps no random numbers", mine, "d1", "", []Sighting{seen("d1", 5, 0)}, ""},
+		{"seen before what the disk remembers", mine, "d1", "", []Sighting{seen("d1", 3, 34)}, ""},
+		{"older copy that has started as often", mine, "d1", "", []Sighting{seen("d1", 5, 56)}, "its disk is an older copy"},
+		{"older copy that has started more often", mine, "d1", "", []Sighting{seen("d1", 4, 45)}, "its disk is an older copy"},
+		{"its last mark was heard of", mine, "d1", "", []Sighting{{Disk: "d1", Starts: 5, Random: 55, Mark: 3}}, ""},
+		{"older copy made during the last start that was seen", mine, "d1", "", []Sighting{{Disk: "d1", Starts: 4, Random: 44, Mark: 8}}, "its disk is an older copy"},
+		{"older copy made during the start before", mine, "d1", "", []Sighting{{Disk: "d1", Starts: 5, Random: 55, Before: Start{4, 44, 8}}}, "its disk is an older copy"},
+		{"the start before as it was", mine, "d1", "", []Sighting{{Disk: "d1", Starts: 5, Random: 55, Before: Start{4, 44, 7}}}, ""},
 		{"founding", mine, "", "", nil, ""},
 		{"new disk", mine, "d0", "", nil, "its disk is a new one"},
 		{"new disk, refilled", mine, "d0", "d1", nil, ""},
-		{"older copy", mine, "d1", "", []Sighting{{"d1", 6, 66}}, "its disk is an older copy"},
-		{"other disk seen", mine, "d1", "", []Sighting{{"d9", 6, 66}}, ""},
+		{"older copy", mine, "d1", "", []Sighting{seen("d1", 6, 66)}, "its disk is an older copy"},
+		{"other disk seen", mine, "d1", "", []Sighting{seen("d9", 6, 66)}, ""},
 		{"gap", Disk{ID: "d1", Starts: 5, Gap: true}, "d1", "d1", nil, "its log or a file had a gap"},
 	} {
 		if got := RefillReason(c.d, c.recorded, c.merged, c.seen); got != c.want {
@@ -173,18 +181,19 @@ func TestRefillReason(t *testing.T) {
 }
 
 func TestSighting(t *testing.T) {
-	old := Sighting{"d1", 5, 55}
+	old := Sighting{Disk: "d1", Starts: 5, Random: 55, Mark: 9, Before: Start{4, 44, 1}}
 	for now, want := range map[Sighting]Sighting{
-		{"d1", 6, 66}: {"d1", 6, 66},
-		{"d1", 5, 56}: old, // another start of the number: the disk is a copy
-		{"d1", 4, 44}: old,
-		{"d2", 1, 11}: {"d2", 1, 11},
+		seen("d1", 6, 66): {Disk: "d1", Starts: 6, Random: 66, Before: Start{5, 55, 9}},
+		seen("d1", 5, 55): old,
+		seen("d1", 5, 56): old, // another start of the number: the disk is a copy
+		seen("d1", 4, 44): old,
+		seen("d2", 1, 11): seen("d2", 1, 11),
 	} {
 		if got := now.After(old); got != want {
 			t.Errorf("%+v after %+v: %+v", now, old, got)
 		}
 	}
-	if got := old.After(Sighting{"d1", 5, 0}); got != old {
+	if got := seen("d1", 5, 55).After(seen("d1", 5, 0)); got != seen("d1", 5, 55) {
 		t.Errorf("after one whose number was not known: %+v", got)
 	}
 }

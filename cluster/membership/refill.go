@@ -10,29 +10,39 @@ type Disk struct {
 }
 
 // Start is one start on a disk: its number and a random one. A copy of a disk goes
-// on with the same numbers, and others remember the number of another start.
+// on with the same numbers, and others remember the number of another start. Mark
+// counts on while the node stores samples, and is durable before others hear of it:
+// so they also know a copy that was made in the middle of a start.
 type Start struct {
 	Starts uint64 `json:"starts"`
 	Random uint64 `json:"random"`
+	Mark   uint64 `json:"mark,omitempty"`
 }
 
-// Sighting is what others remember of a node's disk.
+// Sighting is what others remember of a node's disk: its last start, and the one
+// before, which is as much as a copy that was made then can have.
 type Sighting struct {
 	Disk   string `json:"disk_id"`
 	Starts uint64 `json:"starts"`
 	Random uint64 `json:"random,omitempty"` // of that start; 0 = not known
+	Mark   uint64 `json:"mark,omitempty"`   // the highest that was heard of in that start
+	Before Start  `json:"before,omitzero"`
 }
 
 // After returns what is remembered when a node was seen after it was seen so: the
 // latest start, and of one number the first that was met.
 func (s Sighting) After(old Sighting) Sighting {
 	switch {
-	case old.Disk != s.Disk || old.Starts < s.Starts:
-		return s
+	case old.Disk != s.Disk:
+		s.Before = Start{}
+	case old.Starts < s.Starts:
+		s.Before = Start{Starts: old.Starts, Random: old.Random, Mark: old.Mark}
 	case old.Starts == s.Starts && old.Random == 0:
-		return s
+		s.Before = old.Before
+	default:
+		return old
 	}
-	return old
+	return s
 }
 
 // KeptStarts is how many starts a disk remembers.
@@ -44,13 +54,23 @@ func (d *Disk) isOlder(s Sighting) bool {
 	if s.Disk != d.ID {
 		return false
 	}
+	return s.Starts > d.Starts || d.lacks(Start{Starts: s.Starts, Random: s.Random, Mark: s.Mark}) || d.lacks(s.Before)
+}
+
+// lacks says whether the disk remembers a start otherwise than others do, or the
+// time before they saw it last.
+func (d *Disk) lacks(s Start) bool {
 	for _, p := range d.Past {
-		if p.Starts == s.Starts && s.Random != 0 && p.Random != s.Random {
+		if p.Starts == s.Starts && s.Random != 0 && (p.Random != s.Random || p.Mark < s.Mark) {
 			return true
 		}
 	}
-	return s.Starts > d.Starts
+	return false
 }
+
+// OlderReason is the reason of a node whose disk is a copy from before what others
+// know of it.
+const OlderReason = "its disk is an older copy"
 
 // GapReason is the reason of a node whose disk says what it has lost; all other
 // reasons are to merge everything.
@@ -66,7 +86,7 @@ func RefillReason(d Disk, recorded, merged string, seen []Sighting) string {
 	}
 	for _, s := range seen {
 		if d.isOlder(s) {
-			return "its disk is an older copy"
+			return OlderReason
 		}
 	}
 	if d.Gap {
