@@ -138,9 +138,25 @@ func askOne[T any](ctx context.Context, c *Cluster, id ring.NodeID, q question[T
 }
 
 // collect takes answers until they are complete and the grace is over, or nobody
-// is left to wait for.
+// is left to wait for. Those that do not count are left out where the others are
+// complete: a node that refills may have what was deleted.
 func collect[T any](ctx context.Context, c *Cluster, a *answers, in <-chan reply[T]) ([]T, error) {
+	replies, err := collectAll(ctx, c, a, in)
+	if err != nil {
+		return nil, err
+	}
+	complete := a.complete()
 	var values []T
+	for i := range replies {
+		if replies[i].counts || !complete {
+			values = append(values, replies[i].value)
+		}
+	}
+	return values, nil
+}
+
+func collectAll[T any](ctx context.Context, c *Cluster, a *answers, in <-chan reply[T]) ([]reply[T], error) {
+	var replies []reply[T]
 	var grace <-chan time.Time
 	look := time.NewTicker(patience / 10)
 	defer look.Stop()
@@ -162,9 +178,9 @@ func collect[T any](ctx context.Context, c *Cluster, a *answers, in <-chan reply
 			}
 			answered++
 			a.counts[r.id] = r.counts
-			values = append(values, r.value)
+			replies = append(replies, r)
 		case <-grace:
-			return values, nil
+			return replies, nil
 		case <-look.C:
 			for _, m := range a.t.ring.Members() {
 				if _, done := a.counts[m.ID]; !done && a.failed[m.ID] == nil && time.Since(began) > patience && c.doubtfulNode(m.ID) {
@@ -175,7 +191,7 @@ func collect[T any](ctx context.Context, c *Cluster, a *answers, in <-chan reply
 			return nil, ctx.Err()
 		}
 	}
-	return values, nil
+	return replies, nil
 }
 
 // readable returns the ring that reads go by, or why there are none.

@@ -246,7 +246,7 @@ func (s *Set) advance() int {
 		if src.err != nil {
 			s.answers.failed[src.id] = src.err
 		}
-		s.answers.counts[src.id] = src.counts && src.err == nil && src.ready()
+		s.answers.counts[src.id] = src.countsNow() && src.ready()
 	}
 	return waiting
 }
@@ -305,19 +305,25 @@ func (s *Set) merge() *Series {
 	if first == nil {
 		return nil
 	}
+	// A node that refills may have what was deleted, and the delete is settled and
+	// forgotten: where the answer is complete without it, it is left out.
+	complete := s.answers.complete()
 	var copies []*model.Columns
 	var holders []*source
 	for _, src := range s.sources {
-		if src.err == nil && src.head != nil && labels.Equal(src.head.labels, first.labels) {
+		if src.err != nil || src.head == nil || !labels.Equal(src.head.labels, first.labels) {
+			continue
+		}
+		holders = append(holders, src)
+		if src.countsNow() || !complete {
 			copies = append(copies, &src.head.cols)
-			holders = append(holders, src)
 		}
 	}
 	out := &Series{labels: first.labels}
 	same := merge.Columns(&out.cols, copies, s.c.opts.Rule)
 	merge.Hide(&out.cols, out.labels, s.tombstones)
 	if s.repairing {
-		s.offerRepairs(out, holders, same)
+		s.offerRepairs(out, holders, same && len(copies) == len(holders))
 	}
 	for _, src := range holders {
 		src.head = nil
@@ -358,7 +364,7 @@ func (s *Set) finish() {
 		return // then nodes that have not answered say nothing about themselves
 	}
 	for _, src := range s.sources {
-		s.answers.counts[src.id] = src.counts && src.err == nil
+		s.answers.counts[src.id] = src.countsNow()
 	}
 	if s.asked.share != nil && s.otherRing() {
 		s.err = errOtherRing
@@ -429,6 +435,12 @@ type source struct {
 // ready says whether nothing is waited for: there is a series, or none will
 // come.
 func (s *source) ready() bool { return s.head != nil || s.ended || s.err != nil }
+
+// countsNow says whether the answer counts: this node may have heard since it was
+// opened that its disk is an older copy.
+func (s *source) countsNow() bool {
+	return s.counts && s.err == nil && (s.here == nil || !s.set.c.refill.running())
+}
 
 func (s *source) openHere(q selectRequest) error {
 	c := s.set.c
