@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/count-db/count/internal/vfs"
+	"github.com/count-db/count/internal/wire"
 )
 
 // lossyDirectory is a directory of a process that was killed: series and samples in
@@ -72,6 +73,7 @@ func TestNoCrashHidesALoss(t *testing.T) {
 		"missing file":                 func(t *testing.T, fsys vfs.FS) { remove(t, fsys, file(t, fsys)) },
 		"end of a file":                func(t *testing.T, fsys vfs.FS) { flipAt(t, fsys, file(t, fsys), last) },
 		"identity":                     func(t *testing.T, fsys vfs.FS) { flipAt(t, fsys, "data/identity", last) },
+		"the identity's version":       func(t *testing.T, fsys vfs.FS) { flipAt(t, fsys, "data/identity", func(int) int { return 4 }) },
 		"what is noted of lost things": func(t *testing.T, fsys vfs.FS) { flipAt(t, fsys, "data/lost", last) },
 	}
 	for name, harm := range kinds {
@@ -144,5 +146,21 @@ func TestLogOfUnknownSeriesIsCut(t *testing.T) {
 	mustClose(t, db)
 	if r, err := Check(fsys, "data"); err != nil || len(r.Faults) > 0 {
 		t.Errorf("check: %v, %v", r.Faults, err)
+	}
+}
+
+// TestNewerSmallFileIsRefused: a file that a newer build wrote is no damage.
+func TestNewerSmallFileIsRefused(t *testing.T) {
+	fsys := vfs.NewMem()
+	if err := fsys.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	newer := identityFile
+	newer.version++
+	if err := newer.write(fsys, "data", []byte("more")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := identityFile.read(fsys, "data"); err == nil || errors.Is(err, wire.ErrCorrupt) {
+		t.Errorf("read of a newer file: %v", err)
 	}
 }

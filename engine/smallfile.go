@@ -55,6 +55,11 @@ func (s smallFile) decode(data []byte) ([]byte, error) {
 		return nil, wire.Corruptf("magic %q, want %q", head[:len(s.magic)], s.magic)
 	}
 	if v := head[len(s.magic)]; v != s.version {
+		// Every version has its version byte under the frame's checksum: where that
+		// fails it is a damaged byte, and no newer build wrote it.
+		if d.Frame(wire.Checksum(head)); d.Err() != nil {
+			return nil, d.Err()
+		}
 		return nil, fmt.Errorf("format version %d is not supported (this build reads %d)", v, s.version)
 	}
 	payload := d.Frame(wire.Checksum(head))
