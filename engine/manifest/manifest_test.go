@@ -239,7 +239,8 @@ func TestDamagedManifestKeepsTheFiles(t *testing.T) {
 	// A newer format is no damage: it must not be set aside.
 	fs := vfs.NewMem()
 	open(t, fs)
-	must(t, vfs.WriteFile(fs, filepath.Join(dir, Name), []byte("CTmf\x63")))
+	newer := []byte("CTmf\x63")
+	must(t, vfs.WriteFile(fs, filepath.Join(dir, Name), wire.AppendFrame(newer, []byte("more"), wire.Checksum(newer))))
 	if _, _, err := Open(fs, dir, nil); err == nil || errors.Is(err, wire.ErrCorrupt) {
 		t.Fatalf("a newer format: %v", err)
 	}

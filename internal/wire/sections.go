@@ -17,6 +17,10 @@ func DecodeSections(data []byte, what, magic string, format byte, section func(t
 		return d.Err()
 	}
 	if head[len(magic)] != format {
+		// Where the checksum fails too it is a damaged byte, and no newer build's.
+		if d.Frame(Checksum(head)); d.Err() != nil {
+			return d.Err()
+		}
 		return fmt.Errorf("%s format %d is not supported (this build reads %d)", what, head[len(magic)], format)
 	}
 	p := NewDecoder(d.Frame(Checksum(head)))

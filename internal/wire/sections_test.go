@@ -40,8 +40,13 @@ func TestDecodeSections(t *testing.T) {
 	if err := read(append(slices.Clone(data), 0)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a byte too many: %v", err)
 	}
-	newer := slices.Clone(data)
-	newer[4] = 4
+	damaged := slices.Clone(data)
+	damaged[4] = 4
+	if err := read(damaged); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a damaged format byte: %v", err)
+	}
+	newer := append([]byte("TEST"), 4)
+	newer = AppendFrame(newer, []byte("more"), Checksum(newer))
 	if err := read(newer); err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "list format 4") {
 		t.Errorf("a newer format: %v", err)
 	}
