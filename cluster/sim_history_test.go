@@ -60,7 +60,7 @@ type simHistory struct {
 	first  string // the first failure
 	failed chan struct{}
 
-	acked, refused, reads, marked, spread, deletes int
+	acked, refused, reads, marked, deletes int
 }
 
 func newSimHistory(span time.Duration) *simHistory {

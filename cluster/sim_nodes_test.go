@@ -52,7 +52,6 @@ type simDisk struct {
 	fs    *vfs.MemFS
 	store *simLocal
 	disk  membership.Disk
-	ring  uint64
 }
 
 // simClock is a wrong clock: it is ahead or behind, and drifts, but never further
@@ -329,8 +328,6 @@ func (s *simCluster) running() []*simProc {
 	}
 	return out
 }
-
-func (s *simCluster) node(id ring.NodeID) *simNode { return s.nodes[id-1] }
 
 // simLogger notes what a node logs in the history.
 type simLogger struct {

@@ -235,7 +235,7 @@ func roundTrip(t *testing.T, nodes int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{}
+	var want map[string]string
 	if nodes == 1 {
 		want = contents(t, dbs[0])
 	} else { // what one node that missed nothing would show
