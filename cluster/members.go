@@ -19,12 +19,16 @@ func (c *Cluster) selfInfo() membership.Info {
 
 // Hello introduces this node.
 func (c *Cluster) Hello() transport.Hello {
+	secret := ""
+	if c.opts.Secret != nil {
+		secret = c.opts.Secret() // it may read a file
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := transport.Hello{
 		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Start: c.instance,
 		Address: c.opts.Address, Zone: c.opts.Zone, RF: c.opts.RF, Version: c.opts.Version, DataSize: c.opts.DataSize(),
-		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), RequestIDs: true, Secret: c.opts.Secret, Seen: map[ring.NodeID]membership.Sighting{},
+		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), RequestIDs: true, Secret: secret, Seen: map[ring.NodeID]membership.Sighting{},
 	}
 	for id, s := range c.state.Seen {
 		h.Seen[id] = s

@@ -25,8 +25,11 @@ type Options struct {
 	Zone    string          // ZONE
 	RF      int             // REPLICATION_FACTOR
 	Version string          // of the program
-	Secret  string          // CLUSTER_SECRET, sent with every connection
 	Disk    membership.Disk // the data directory that this node stands on
+
+	// Secret returns the cluster's secret as it is now, which is shown to other nodes
+	// with every connection. nil, or an empty text: nothing is shown.
+	Secret func() string
 
 	Heartbeat      time.Duration // HEARTBEAT_INTERVAL. Default: 5s
 	FailureTimeout time.Duration // FAILURE_TIMEOUT. Default: 30s

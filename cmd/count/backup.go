@@ -26,8 +26,8 @@ AWS_ENDPOINT_URL (for MinIO and others).
 
 A backup asks the node for the members of the ring, has each take a snapshot at
 the same moment, and copies what no earlier backup in PLACE has. Nothing stops
-meanwhile. The nodes want CLUSTER_SECRET (from the environment, here too), or
-ADMIN_API=true.
+meanwhile. The nodes want CLUSTER_SECRET (or CLUSTER_SECRET_FILE; here from the
+environment, too), or ADMIN_API=true.
 
 list prints the backups; "count check backup PLACE" reads them and compares them
 with their checksums. prune removes all but the newest N, and what backups that

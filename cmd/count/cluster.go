@@ -59,8 +59,9 @@ Examples:
   --start, --end the same in ms, one by one; default everything
   --dry-run      change nothing
 
-CLUSTER_SECRET in the environment is sent along; the requests that change
-something need it where the cluster has one. It does for a password.
+CLUSTER_SECRET in the environment, or the first secret of CLUSTER_SECRET_FILE, is
+sent along; the requests that change something need it where the cluster has one.
+It does for a password.
 `,
 		words: []string{"status", "ring", "owners", "leave", "remove", "set-replication-factor", "pause", "resume", "abort", "recover", "repair"},
 		run:   runCluster,

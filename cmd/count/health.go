@@ -14,7 +14,8 @@ func healthVerb() verb {
   count health [--server URL] [--ready]
 
 Prints the answer of /health. Meant for container health checks too: where the
-node asks for passwords, CLUSTER_SECRET in the environment does for one.
+node asks for passwords, CLUSTER_SECRET or CLUSTER_SECRET_FILE in the environment
+does for one.
 
   --server URL   the node; default COUNT_SERVER, or ` + defaultServer + `
   --ready        ask /-/ready instead: 0 once the node takes requests

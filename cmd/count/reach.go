@@ -13,22 +13,26 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/count-db/count/internal/config"
 )
 
 // reach is how a command gets to a node: where it is, whom to trust, and what to
 // show.
 type reach struct {
-	server    string
-	caFile    string
-	certFile  string
-	keyFile   string
-	user      string // name, or name:password
-	password  string // of the environment
-	secret    string // of the cluster; of the environment
-	insecure  bool
-	forNodes  bool          // the verb uses routes that the secret opens
-	idleConns int           // that are kept open to one node
-	answer    time.Duration // until an answer begins; 0 = as long as it takes
+	server   string
+	caFile   string
+	certFile string
+	keyFile  string
+	user     string // name, or name:password
+	password string // of the environment
+	secret   string // of the cluster; of the environment, or of secretFile once there is a client
+	// secretFile is CLUSTER_SECRET_FILE of the environment; its first secret is shown.
+	secretFile string
+	insecure   bool
+	forNodes   bool          // the verb uses routes that the secret opens
+	idleConns  int           // that are kept open to one node
+	answer     time.Duration // until an answer begins; 0 = as long as it takes
 }
 
 // reachHelp is the part of the help that all verbs with --server share.
@@ -47,7 +51,7 @@ TLS and passwords (--server https://...):
 func newFlags(c call, name string) (*flag.FlagSet, *reach) {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	r := &reach{password: lookup(c.environ, "COUNT_PASSWORD"), secret: lookup(c.environ, "CLUSTER_SECRET"), idleConns: 1}
+	r := &reach{password: lookup(c.environ, "COUNT_PASSWORD"), secret: lookup(c.environ, "CLUSTER_SECRET"), secretFile: lookup(c.environ, "CLUSTER_SECRET_FILE"), idleConns: 1}
 	fs.StringVar(&r.server, "server", lookup(c.environ, "COUNT_SERVER"), "")
 	fs.StringVar(&r.caFile, "ca-file", lookup(c.environ, "COUNT_CA_FILE"), "")
 	fs.StringVar(&r.certFile, "cert-file", lookup(c.environ, "COUNT_CERT_FILE"), "")
@@ -67,6 +71,9 @@ func (r *reach) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.readSecret(); err != nil {
+		return nil, err
+	}
 	shown := &showing{next: transport, host: host, authorization: r.authorization()}
 	return &client{base: base, http: &http.Client{Transport: shown}, secret: r.secret}, nil
 }
@@ -84,6 +91,24 @@ func (r *reach) base(address, scheme string) (base, host string, err error) {
 		return "", "", &usageError{fmt.Errorf("server %q is not a URL such as %s", address, defaultServer)}
 	}
 	return strings.TrimRight(address, "/"), u.Host, nil
+}
+
+// readSecret takes the secret from its file, where the verb has use for one and the
+// environment names none.
+func (r *reach) readSecret() error {
+	if !r.forNodes || r.secret != "" || r.secretFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(r.secretFile)
+	if err != nil {
+		return fmt.Errorf("CLUSTER_SECRET_FILE: %w", err)
+	}
+	all, err := config.ParseSecrets(text)
+	if err != nil {
+		return fmt.Errorf("CLUSTER_SECRET_FILE %s: %w", r.secretFile, err)
+	}
+	r.secret = all[0]
+	return nil
 }
 
 // authorization is what is shown to the node.

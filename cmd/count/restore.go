@@ -36,8 +36,8 @@ instead, as DATA_DIR of a node that does not run; after a failure the same comma
 goes on. In a cluster that node refills
 what it lacks from the others. This is the fast way for a node alone.
 
-The nodes want CLUSTER_SECRET (from the environment, here too), or
-ADMIN_API=true. Keys of S3: count backup --help.
+The nodes want CLUSTER_SECRET (or CLUSTER_SECRET_FILE; here from the
+environment, too), or ADMIN_API=true. Keys of S3: count backup --help.
 
 Examples:
   count restore /mnt/backups

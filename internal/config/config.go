@@ -14,6 +14,7 @@ type Config struct {
 	Standalone        bool // CLUSTER_ENABLED=false was said: the node takes no joins
 	ClusterName       string
 	ClusterSecret     string
+	ClusterSecretFile string // empty = ClusterSecret is all there is
 	ClusterTLS        string // TLSAuto, TLSOff, TLSPrefer or TLSRequire
 	ClusterTLSCA      string // file; empty = the system's CAs
 	ClusterTLSCert    string // file; empty = that of the web config file

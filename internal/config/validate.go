@@ -28,6 +28,9 @@ func (l *loader) finish(cfg *Config, set map[string]given) {
 			l.together(set, pair[0], given, "goes with "+strings.ToUpper(pair[1])+" only", "both, or none of them")
 		}
 	}
+	if cfg.ClusterSecret != "" && cfg.ClusterSecretFile != "" {
+		l.together(set, "cluster_secret_file", cfg.ClusterSecretFile, "is set and CLUSTER_SECRET too", "one of them: the secret may move into the file as it is")
+	}
 	if cfg.FailureTimeout < cfg.HeartbeatInterval {
 		l.together(set, "failure_timeout", cfg.FailureTimeout.String(), "is shorter than HEARTBEAT_INTERVAL ("+cfg.HeartbeatInterval.String()+")", "at least HEARTBEAT_INTERVAL")
 	}

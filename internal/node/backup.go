@@ -323,7 +323,7 @@ func (b *backups) send(w http.ResponseWriter, r *http.Request, id, name string) 
 // cluster's secret or, where there is none, everybody if ADMIN_API is on.
 func (n *Node) administrative(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n.opts.Config.ClusterSecret == "" && !n.opts.Config.AdminAPI {
+		if n.security.secrets == nil && !n.opts.Config.AdminAPI {
 			server.WriteError(w, http.StatusForbidden, "backups and restores want CLUSTER_SECRET, or ADMIN_API=true")
 			return
 		}

@@ -25,7 +25,7 @@ func (n *Node) connectCluster(p *parts) error {
 	identity := p.db.Identity()
 	o := cluster.Options{
 		Node: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, Address: n.advertised(), Seeds: cfg.ClusterNodes, Zone: cfg.Zone,
-		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version, Secret: cfg.ClusterSecret,
+		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version, Secret: n.security.secrets.shown,
 		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
 		MaxSamples: cfg.QueryMaxSamples, MaxSpreads: cfg.QueryConcurrency,
@@ -76,7 +76,7 @@ var errNotFromCluster = errors.New("this path is for the nodes of the cluster: t
 // fromCluster reports whether a request may come from the cluster's own side:
 // any may, as long as no secret is set.
 func (n *Node) fromCluster(r *http.Request) error {
-	if secret := n.opts.Config.ClusterSecret; secret != "" && !server.KnowsSecret(r, secret) {
+	if secrets := n.security.secrets; secrets != nil && !server.KnowsSecret(r, secrets.all) {
 		return errNotFromCluster
 	}
 	return nil

@@ -64,7 +64,7 @@ const uiPath = "/ui/"
 // the rest and gives the port back.
 func New(opts Options) (*Node, error) {
 	cfg := opts.Config
-	secured, err := newSecurity(vfs.OS(), cfg)
+	secured, err := newSecurity(vfs.OS(), cfg, opts.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -83,16 +83,16 @@ func New(opts Options) (*Node, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	n.server, err = server.New(handlers, server.Options{
-		RoutePrefix:   cfg.RoutePrefix,
-		AdminAPI:      cfg.AdminAPI,
-		MaxBodySize:   cfg.MaxBodySize,
-		QueryTimeout:  cfg.QueryTimeout,
-		WebConfigFile: cfg.WebConfigFile,
-		ClusterSecret: cfg.ClusterSecret,
-		AlsoPlain:     secured.alsoPlain(),
-		LogLevel:      cfg.LogLevel,
-		Logger:        opts.Logger,
-		Registerer:    n.registry,
+		RoutePrefix:    cfg.RoutePrefix,
+		AdminAPI:       cfg.AdminAPI,
+		MaxBodySize:    cfg.MaxBodySize,
+		QueryTimeout:   cfg.QueryTimeout,
+		WebConfigFile:  cfg.WebConfigFile,
+		ClusterSecrets: secured.clusterSecrets(),
+		AlsoPlain:      secured.alsoPlain(),
+		LogLevel:       cfg.LogLevel,
+		Logger:         opts.Logger,
+		Registerer:     n.registry,
 	})
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -201,6 +201,12 @@ func (n *Node) health() server.Health {
 	p := n.parts.Load()
 	if p != nil {
 		p.describe(&h)
+	}
+	if why := n.security.secrets.problem(); why != "" {
+		h.Reasons = append(h.Reasons, why)
+		if h.Status == server.Healthy {
+			h.Status = server.Degraded
+		}
 	}
 	why := n.whyNotReady()
 	h.Ready = why == ""

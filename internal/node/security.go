@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/count-db/count/cluster/transport"
@@ -21,13 +22,18 @@ type security struct {
 	fs  vfs.FS
 	cfg *config.Config
 	web server.WebConfig // as it was at the start
+
+	secrets *secrets // nil: none is set
 }
 
 // newSecurity checks the settings and the files that they name.
-func newSecurity(fs vfs.FS, cfg *config.Config) (*security, error) {
+func newSecurity(fs vfs.FS, cfg *config.Config, logger log.Logger) (*security, error) {
 	s := &security{fs: fs, cfg: cfg}
 	var err error
 	if s.web, err = s.readWebConfig(); err != nil {
+		return nil, err
+	}
+	if s.secrets, err = newSecrets(fs, cfg, logger); err != nil {
 		return nil, err
 	}
 	if cfg.ClusterEnabled {
@@ -79,12 +85,24 @@ func (s *security) mode() string {
 func (s *security) alsoPlain() bool { return s.web.TLS && s.mode() == config.TLSPrefer }
 
 var (
-	errPasswords = errors.New("WEB_CONFIG_FILE asks for passwords (basic_auth_users), which other nodes do not have: a cluster needs CLUSTER_SECRET beside them, the same on all nodes")
+	errPasswords = errors.New("WEB_CONFIG_FILE asks for passwords (basic_auth_users), which other nodes do not have: a cluster needs CLUSTER_SECRET or CLUSTER_SECRET_FILE beside them, the same on all nodes")
 	errOnlyHere  = errors.New("WEB_CONFIG_FILE has TLS and CLUSTER_TLS is off: the nodes of a cluster could not reach one another; leave CLUSTER_TLS out, or set require, or prefer while the cluster changes over")
 )
 
-// register adds a metric of the port's certificate, where there is one.
+// clusterSecrets returns the secrets as they are now; it is nil where none is set.
+func (s *security) clusterSecrets() func() []string {
+	if s.secrets == nil {
+		return nil
+	}
+	return s.secrets.all
+}
+
+// register adds metrics of the secrets and of the port's certificate, where there
+// are any.
 func (s *security) register(reg prometheus.Registerer) error {
+	if err := s.secrets.register(reg); err != nil {
+		return err
+	}
 	if !s.web.TLS {
 		return nil
 	}
@@ -106,7 +124,7 @@ func (s *security) register(reg prometheus.Registerer) error {
 // joinable returns why other nodes could not talk to this one, nil when they can.
 func (s *security) joinable() error {
 	switch {
-	case s.web.Passwords && s.cfg.ClusterSecret == "":
+	case s.web.Passwords && s.secrets == nil:
 		return errPasswords
 	case s.web.TLS && s.mode() == config.TLSOff:
 		return errOnlyHere

@@ -11,16 +11,22 @@ import (
 	"sync"
 )
 
-// KnowsSecret says whether a request shows that it knows the secret of the
-// cluster: Authorization is "Bearer" and the secret. It is false where there is
-// no secret. How long it takes says nothing of the secret.
-func KnowsSecret(r *http.Request, secret string) bool {
+// KnowsSecret says whether a request shows that it knows a secret of the cluster:
+// Authorization is "Bearer" and one of those that the function returns. It is false
+// where there are none. How long it takes says nothing of the secrets.
+func KnowsSecret(r *http.Request, secrets func() []string) bool {
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || secret == "" {
+	if !ok || secrets == nil {
 		return false
 	}
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(secret))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	shown, known := sha256.Sum256([]byte(given)), 0
+	for _, secret := range secrets() {
+		if secret != "" {
+			hash := sha256.Sum256([]byte(secret))
+			known |= subtle.ConstantTimeCompare(shown[:], hash[:])
+		}
+	}
+	return known == 1
 }
 
 // besidePasswords lets whoever knows the secret go to the routes of nodes without
@@ -30,7 +36,7 @@ func (s *Server) besidePasswords(asked http.Handler) http.Handler {
 	ours := slices.DeleteFunc(slices.Clone(s.table), func(r route) bool { return !forNodes(r.path) })
 	nodes := stripPrefix(s.opts.RoutePrefix, router(ours, s.around, asked))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if KnowsSecret(r, s.opts.ClusterSecret) {
+		if KnowsSecret(r, s.opts.ClusterSecrets) {
 			nodes.ServeHTTP(w, r)
 			return
 		}
@@ -38,23 +44,27 @@ func (s *Server) besidePasswords(asked http.Handler) http.Handler {
 	})
 }
 
-// masked keeps the secret, which may have been given as a flag, out of a short
+// masked keeps the secrets, which may have been given as a flag, out of a short
 // answer that its handler writes at once.
-func masked(next http.Handler, secret string) http.Handler {
-	if secret == "" {
+func masked(next http.Handler, secrets func() []string) http.Handler {
+	if secrets == nil {
 		return next
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&masking{w, secret}, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&masking{w, secrets()}, r) })
 }
 
 type masking struct {
 	http.ResponseWriter
-	secret string
+	secrets []string
 }
 
 // Write implements http.ResponseWriter.
 func (m *masking) Write(p []byte) (int, error) {
-	if _, err := m.ResponseWriter.Write(bytes.ReplaceAll(p, []byte(m.secret), []byte("<secret>"))); err != nil {
+	shown := p
+	for _, secret := range m.secrets {
+		shown = bytes.ReplaceAll(shown, []byte(secret), []byte("<secret>"))
+	}
+	if _, err := m.ResponseWriter.Write(shown); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -59,7 +59,7 @@ type route struct {
 }
 
 // forNodes says whether a path is for nodes and those who look after them: who
-// knows CLUSTER_SECRET needs no password of the web config file there.
+// knows the secret of the cluster needs no password of the web config file there.
 func forNodes(path string) bool {
 	switch path {
 	case "/internal/", "/replicate", "/health", "/-/healthy", "/-/ready":
@@ -125,7 +125,7 @@ func routes(h Handlers, opts Options) []route {
 	}
 	all = append(all, apiRoutes(h.API)...)
 	if opts.AdminAPI {
-		all = append(all, adminRoutes(h, opts.ClusterSecret)...)
+		all = append(all, adminRoutes(h, opts.ClusterSecrets)...)
 	}
 	return all
 }
@@ -155,14 +155,14 @@ func apiRoutes(api http.Handler) []route {
 }
 
 // adminRoutes exist only with ADMIN_API.
-func adminRoutes(h Handlers, secret string) []route {
+func adminRoutes(h Handlers, secrets func() []string) []route {
 	return []route{
 		{path: "/api/v1/admin/tsdb/delete_series", methods: "POST PUT", handler: h.API, class: query},
 		{path: "/api/v1/admin/tsdb/clean_tombstones", methods: "POST PUT", handler: h.API, class: stream},
 		{path: "/api/v1/admin/tsdb/snapshot", methods: "POST PUT", handler: h.API, class: stream},
 		{path: "/api/v1/admin/tsdb/flush", methods: "POST PUT", handler: h.Flush, class: stream},
 		{path: "/api/v1/admin/cancel_query", methods: "POST", handler: h.API},
-		{path: "/debug/pprof/cmdline", methods: "GET", handler: masked(http.HandlerFunc(pprof.Cmdline), secret)},
+		{path: "/debug/pprof/cmdline", methods: "GET", handler: masked(http.HandlerFunc(pprof.Cmdline), secrets)},
 		{path: "/debug/pprof/profile", methods: "GET", handler: http.HandlerFunc(pprof.Profile), class: stream},
 		{path: "/debug/pprof/symbol", methods: "GET POST", handler: http.HandlerFunc(pprof.Symbol)},
 		{path: "/debug/pprof/trace", methods: "GET", handler: http.HandlerFunc(pprof.Trace), class: stream},

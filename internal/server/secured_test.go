@@ -89,6 +89,8 @@ func ask(t *testing.T, client *http.Client, url, authorization string) (int, str
 	return resp.StatusCode, resp.Proto + " " + string(text)
 }
 
+func secretsOf(all ...string) func() []string { return func() []string { return all } }
+
 // TestBothAtOnePort: while a cluster changes over, TLS and plain HTTP are served at
 // one port, with the same passwords; the secret opens what is for nodes.
 func TestBothAtOnePort(t *testing.T) {
@@ -96,7 +98,7 @@ func TestBothAtOnePort(t *testing.T) {
 	t.Run("served", func(t *testing.T) {
 		file, client := webConfig(t)
 		at := serve(t, Handlers{Health: echo("health"), Metrics: echo("metrics"), ClusterStatus: echo("status")},
-			Options{WebConfigFile: file, ClusterSecret: "secret", AlsoPlain: true, RoutePrefix: "/count"})
+			Options{WebConfigFile: file, ClusterSecrets: secretsOf("other", "secret"), AlsoPlain: true, RoutePrefix: "/count"})
 		for _, scheme := range []string{"http", "https"} {
 			for _, c := range []struct {
 				path, authorization string
@@ -107,6 +109,7 @@ func TestBothAtOnePort(t *testing.T) {
 				{"/metrics", "Basic YW5uOnBhc3N3b3Jk", 200, "metrics"},
 				{"/metrics", "Bearer secret", 401, ""},
 				{"/health", "Bearer secret", 200, "health /health"},
+				{"/health", "Bearer other", 200, "health /health"},
 				{"/count/health", "Bearer secret", 200, "health /health"},
 				{"/count/cluster/status", "Bearer secret", 200, "status"},
 				{"/cluster/status", "Bearer secre", 401, ""},
@@ -129,7 +132,7 @@ func TestBothAtOnePort(t *testing.T) {
 // TestNoPlainBesideTLS: where it is not asked for, plain HTTP gets an error.
 func TestNoPlainBesideTLS(t *testing.T) {
 	file, client := webConfig(t)
-	at := serve(t, Handlers{Health: echo("health")}, Options{WebConfigFile: file, ClusterSecret: "secret"})
+	at := serve(t, Handlers{Health: echo("health")}, Options{WebConfigFile: file, ClusterSecrets: secretsOf("secret")})
 	if code, _ := ask(t, client, "https://"+at+"/health", "Bearer secret"); code != 200 {
 		t.Errorf("TLS: %d", code)
 	}
@@ -199,7 +202,7 @@ func TestOwnFaultsAreSaid(t *testing.T) {
 
 // TestCommandLineIsMasked: a secret that was given as a flag does not show.
 func TestCommandLineIsMasked(t *testing.T) {
-	h := newServer(t, Handlers{}, Options{AdminAPI: true, ClusterSecret: os.Args[0]})
+	h := newServer(t, Handlers{}, Options{AdminAPI: true, ClusterSecrets: secretsOf(os.Args[0])})
 	if w := get(t, h, "GET", "/debug/pprof/cmdline", nil); w.Code != 200 || strings.Contains(w.Body.String(), os.Args[0]) || !strings.HasPrefix(w.Body.String(), "<secret>") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -33,9 +33,9 @@ type Options struct {
 	QueryTimeout time.Duration
 	// WebConfigFile holds TLS and basic-auth settings. Default: none.
 	WebConfigFile string
-	// ClusterSecret opens the routes of nodes to who knows it, without a password.
-	// Default: none.
-	ClusterSecret string
+	// ClusterSecrets returns the secrets of the cluster as they are now: any of them
+	// opens the routes of nodes, without a password. nil = there are none.
+	ClusterSecrets func() []string
 	// AlsoPlain takes plain HTTP beside TLS, where WebConfigFile has TLS.
 	AlsoPlain bool
 	// LogLevel is the least level that Logger shows, for libraries that want to
@@ -140,7 +140,7 @@ func (s *Server) aroundToolkit(l net.Listener) (around net.Listener, end func() 
 		l = &split.encrypted
 	}
 	start := func() {
-		if s.opts.ClusterSecret != "" {
+		if s.opts.ClusterSecrets != nil {
 			s.http.Handler = s.besidePasswords(s.http.Handler)
 		}
 		if split != nil {
