@@ -166,7 +166,7 @@ func (c *Cluster) report() rebalance.Report {
 	if c.state.Ring == nil {
 		return r
 	}
-	r.Ring = c.state.Ring.Number
+	r.Ring, r.Disk, r.Refill = c.state.Ring.Number, c.opts.Disk.ID, c.refill.running()
 	if m := c.state.Ring.Member(c.opts.Node); m != nil {
 		r.NoVote = m.Disk != c.opts.Disk.ID
 	}
@@ -420,21 +420,25 @@ func (c *Cluster) finishWhenReady(t *topology, reports map[ring.NodeID]rebalance
 			break
 		}
 	}
-	final, err := rebalance.Finish(t.record)
+	final, err := rebalance.Finish(t.record, reports)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, wishTimeout)
-	defer cancel()
-	_, err = c.agreeOn(ctx, final)
-	if errors.Is(err, errRingMoved) {
+	value, err := json.Marshal(final)
+	if err != nil {
+		return err
+	}
+	// One round only: the next look proposes what is right by then.
+	chosen, err := c.round(c.ctx, final.Number, value)
+	switch {
+	case errors.Is(err, errRingMoved):
 		return nil
+	case chosen == nil:
+		return unavailable(errors.Join(fmt.Errorf("no majority agreed on ring %d in time", final.Number), err))
 	}
-	if err == nil {
-		c.info("the change of the ring is complete", "ring", final.Number)
-		c.changing.now()
-	}
-	return err
+	c.info("the change of the ring is complete", "ring", final.Number)
+	c.changing.now()
+	return nil
 }
 
 // ChangeStatus is a change of the ring in the status.

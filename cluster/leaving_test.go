@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -150,5 +151,56 @@ func TestWaitsForAnothersJoin(t *testing.T) {
 			}
 			tc.untilMembers(1, 2, 3, 5)
 		})
+	}
+}
+
+// TestLeaveBesideANewDisk: C2. Of three members one leaves while another fills a new
+// disk. Until the ring records that, it has no vote, and the two that are left would
+// agree on nothing, not even on recording it: the change ends with the disk recorded.
+func TestLeaveBesideANewDisk(t *testing.T) {
+	for _, beforeItBegins := range []bool{true, false} {
+		t.Run(fmt.Sprintf("wiped before the leave %v", beforeItBegins), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { leaveBesideANewDisk(t, beforeItBegins) })
+		})
+	}
+}
+
+func leaveBesideANewDisk(t *testing.T, beforeItBegins bool) {
+	tc := newTestCluster(t, 3, 2)
+	tc.ready()
+	l := newLedger()
+	tc.fill(l, 100)
+	pause(3 * time.Minute) // all owners hold everything
+	a, leaving, wiped := tc.nodes[0], tc.nodes[1], tc.nodes[2]
+	tc.stop(wiped)
+	if beforeItBegins {
+		tc.wipe(wiped)
+	}
+	left := make(chan error, 1)
+	go func() { left <- leaving.Leave(context.Background()) }()
+	tc.until("the leave has begun", time.Minute, func() bool { return a.RingRecord().Next != nil })
+	pause(10 * time.Second)
+	if a.RingRecord().Next == nil {
+		t.Fatalf("the change ended with one of the two that are left: %+v", a.RingRecord())
+	}
+	if !beforeItBegins {
+		tc.wipe(wiped)
+	}
+	tc.start(wiped)
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	tc.until("the new disk is recorded", time.Minute, func() bool {
+		m := a.RingRecord().Member(3)
+		return m != nil && m.Disk == wiped.disk.ID
+	})
+	if err := a.Change(context.Background(), rebalance.Request{Kind: rebalance.Copies, RF: 1}); err != nil {
+		t.Errorf("the two that are left agree on nothing: %v", err)
+	}
+	tc.stop(leaving)
+	tc.nodes = []*testNode{a, wiped}
+	tc.untilMembers(1, 3)
+	for _, n := range tc.nodes {
+		l.readAll(t, n)
 	}
 }

@@ -3,10 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -227,18 +225,7 @@ type oldDisk struct {
 }
 
 func (n *testNode) copyDisk() *oldDisk {
-	l := n.local
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := newMemLocal()
-	for _, s := range l.byRef {
-		o := &memSeries{labels: s.labels, highest: s.highest, came: maps.Clone(s.came)}
-		o.cols = model.Columns{T: slices.Clone(s.cols.T), V: slices.Clone(s.cols.V), Ver: slices.Clone(s.cols.Ver)}
-		c.byRef = append(c.byRef, o)
-		c.series[s.labels.String()] = o
-	}
-	c.batches, c.floor, c.tombstones = l.batches, l.floor, slices.Clone(l.tombstones)
-	return &oldDisk{n, n.fs.CrashClone(rand.New(rand.NewPCG(1, 1)), 100), c, n.disk.Starts}
+	return &oldDisk{n, n.fs.CrashClone(rand.New(rand.NewPCG(1, 1)), 100), n.local.clone(), n.disk.Starts}
 }
 
 // restore puts the copy in the place of the stopped node's disk.

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/merge"
+	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/model"
@@ -143,6 +145,24 @@ func askNewOnly(p *simProc, message string) {
 	}()
 }
 
+// endBlindly ends a change without looking who could vote on the next one (C2).
+func endBlindly(s *simCluster, p *simProc) {
+	t := p.topo.Load()
+	if t == nil || !t.ring.Changing() {
+		return
+	}
+	s.wg.Go(func() {
+		if rebalance.Assess(t.ring, p.askReports(t)).Stage != rebalance.Ready {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), asked)
+		defer cancel()
+		next := t.record.Next
+		_, err := p.agreeOn(ctx, &membership.RingRecord{Number: t.record.Number + 1, ClusterID: t.record.ClusterID, RF: next.RF, Members: next.Members})
+		s.note("node %d ends the change blindly: %v", p.id, err)
+	})
+}
+
 func sabotages() []sabotage {
 	busy := func(p *profile) {
 		p.nodes, p.rf, p.leastFactor, p.zones, p.gossip, p.deletesOn = 3, 3, 2, 0, false, true
@@ -162,6 +182,7 @@ func sabotages() []sabotage {
 		{name: "what is not owned is dropped unasked", events: "kill, isolate", alter: with(func(p *profile) { p.rf = 2 }), often: shedUnasked},
 		{name: "a floor is not agreed on", events: "kill, isolate", alter: busy, often: settleAlone},
 		{name: "a change asks the new candidates only", events: "join, leave, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 8, 1, 1 }), logged: askNewOnly},
+		{name: "a change ends without votes", events: "kill, wipe, leave", alter: with(func(p *profile) { p.rf, p.copyRate = 2, 64 }), often: endBlindly},
 	}
 }
 

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
+	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/internal/vfs"
@@ -126,9 +126,10 @@ func (s *simCluster) onDown(f func(*simCluster, *simNode)) bool {
 	return true
 }
 
-// onLost does to a node that is down what loses a part of its disk, when the
-// copies allow it: no other disk has lost something, and no copy counts alone. A
-// sample is acknowledged by W candidates; when W is 2 or more one of them remains.
+// onLost does to a node that is down what loses a part of its disk, when that can
+// be survived: no other disk has lost something, no copy counts alone, and votes
+// remain. A sample is acknowledged by W candidates; when W is 2 or more one of them
+// remains.
 func (s *simCluster) onLost(f func(*simCluster, *simNode)) bool {
 	return s.onDown(func(s *simCluster, n *simNode) {
 		if s.mayLose(n) {
@@ -138,24 +139,72 @@ func (s *simCluster) onLost(f func(*simCluster, *simNode)) bool {
 }
 
 func (s *simCluster) mayLose(n *simNode) bool {
-	if s.leastFactor < 2 {
+	if s.leastFactor < 2 || time.Since(n.downSince) < proposing {
 		return false
 	}
 	for _, o := range s.nodes {
-		if o != n && o.lossy.Load() {
-			return false
-		}
-		r := s.recordOn(o)
-		if o.gone.Load() {
-			continue
-		}
-		// Where two members are left and one of them has lost its disk, they cannot
-		// agree on anything any more (C2).
-		if r == nil || len(r.Members)-s.parting(r) < 3 {
+		if o != n && o.lossy.Load() || !o.gone.Load() && s.recordOn(o) == nil {
 			return false
 		}
 	}
+	return s.votesWithout(n)
+}
+
+// proposing is the longest that the end of a change is on its way before its proposer
+// has accepted it: members are asked for their disks, and for a promise.
+const proposing = reportTimeout + roundTimeout
+
+// votesWithout says whether every ring that is in force, or may be agreed on
+// already, has a majority without a node, each of them on its recorded disk: where
+// two members are left and one of them has lost its disk, they cannot agree on
+// anything any more (C2).
+func (s *simCluster) votesWithout(n *simNode) bool {
+	newest := uint64(0) // that the others know
+	for _, o := range s.nodes {
+		if r := s.recordOn(o); o != n && r != nil {
+			newest = max(newest, r.Number)
+		}
+	}
+	for _, o := range s.nodes {
+		for _, r := range s.ringsOn(o) {
+			votes := 0
+			for _, m := range r.Members {
+				if by := s.nodes[m.ID-1]; by != n && by.disk.ID == m.Disk {
+					votes++
+				}
+			}
+			if r.Number >= newest && votes < r.Electorate().Majority() {
+				return false
+			}
+		}
+	}
 	return true
+}
+
+// ringsOn returns the rings that a node has in force and has accepted.
+func (s *simCluster) ringsOn(n *simNode) (out []*membership.RingRecord) {
+	if r := s.recordOn(n); r != nil {
+		out = append(out, r)
+	}
+	if vote, err := agree.DecodeState(s.voteOf(n)); err == nil && vote.Value != nil {
+		if r, err := decodeRecord(vote.Value); err == nil {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// voteOf returns the vote that a node has saved.
+func (s *simCluster) voteOf(n *simNode) []byte {
+	if p := n.proc.Load(); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.state.Vote
+	}
+	if state, err := membership.LoadState(n.fs, "data"); err == nil && state != nil {
+		return state.Vote
+	}
+	return nil
 }
 
 // parting returns how many members may go by what is under way.
@@ -167,14 +216,9 @@ func (s *simCluster) parting(r *membership.RingRecord) int {
 	return n
 }
 
-// mayPart says whether a member may go: not where two are left, one of them
-// without its old disk.
+// mayPart says whether a member may go: as many as there are copies remain.
 func (s *simCluster) mayPart(r *membership.RingRecord) bool {
-	if r == nil || len(r.Members)-s.parting(r) < max(2, s.leastFactor) {
-		return false
-	}
-	lossy := slices.ContainsFunc(s.nodes, func(n *simNode) bool { return n.lossy.Load() })
-	return !lossy || len(r.Members)-s.parting(r) > 3
+	return r != nil && len(r.Members)-s.parting(r) >= max(2, s.leastFactor)
 }
 
 // recordOn returns the ring that a node knows, running or not.

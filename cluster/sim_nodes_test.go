@@ -34,6 +34,8 @@ type simNode struct {
 	lossy atomic.Bool             // its disk lost something that was not merged back yet
 	gone  atomic.Bool             // it left
 	proc  atomic.Pointer[simProc] // nil: it is down
+	// downSince is when its last process ended.
+	downSince time.Time
 }
 
 // simProc is a process of a node.
@@ -267,6 +269,7 @@ func (s *simCluster) reap() {
 		}
 		<-p.died
 		p.node.proc.Store(nil)
+		p.node.downSince = time.Now()
 		s.finish(p)
 		p.node.fs, p.node.store = p.left.fs, p.left.store
 	}
@@ -282,6 +285,7 @@ func (s *simCluster) stop(n *simNode) {
 		return
 	}
 	n.proc.Store(nil)
+	n.downSince = time.Now()
 	s.net.Kill(n.host)
 	n.store.close()
 }

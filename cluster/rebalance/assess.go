@@ -28,6 +28,8 @@ type Report struct {
 	Done   float64 // the part of that, 0 to 1
 	Owes   bool    // it keeps hints for others
 	NoVote bool    // its disk is not the one that the ring records (C2)
+	Disk   string  // id of the disk that it stands on; empty: not known
+	Refill bool    // it has not merged back what it lost (C5)
 	Left   int64   // seconds until it has copied all, about; 0 = not known
 	// Problem says why its copying does not go on; empty: it does.
 	Problem string

@@ -50,6 +50,9 @@ var (
 	ErrDone = errors.New("the ring is already so")
 	// ErrRefused means that no ring can be as wished.
 	ErrRefused = errors.New("the ring cannot be changed so")
+	// ErrVotes means that a change must not end yet: too few members would have a
+	// vote on the next one.
+	ErrVotes = errors.New("no majority of the next ring could vote")
 )
 
 // Begin returns the ring that begins a change: the dual one, or, where no data
@@ -130,14 +133,38 @@ func join(members []membership.RingMember, rf int, wish Request, at int) ([]memb
 	return members, rf, nil
 }
 
-// Finish returns the ring that ends the change of a dual ring. Assess says when.
-func Finish(dual *membership.RingRecord) (*membership.RingRecord, error) {
+// Finish returns the ring that ends the change of a dual ring. Assess says when the
+// data allows it. ErrVotes means that the members of that ring could agree on
+// nothing afterwards.
+//
+// A vote is bound to the disk that the ring records (C2), and who takes voters out
+// must leave a majority of those that can vote. So the final ring records the disks
+// that members stand on by now, as a Replace does, and no ring of which only half or
+// fewer answer with such a disk comes into force: of three members one leaves, and
+// another has lost its disk, and the two that are left could not even agree on
+// recording the new one.
+func Finish(dual *membership.RingRecord, reports map[ring.NodeID]Report) (*membership.RingRecord, error) {
 	if dual.Next == nil {
 		return nil, fmt.Errorf("%w: no change is under way", ErrDone)
 	}
-	return &membership.RingRecord{
-		Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.Next.RF, Members: dual.Next.Members,
-	}, nil
+	final := &membership.RingRecord{
+		Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.Next.RF, Members: slices.Clone(dual.Next.Members),
+	}
+	var without []ring.NodeID
+	for i := range final.Members {
+		m := &final.Members[i]
+		r, answers := reports[m.ID]
+		if r.Disk != "" && r.Ring >= dual.Number && !r.Refill {
+			m.Disk = r.Disk
+		}
+		if !answers || r.Disk != m.Disk && (r.Disk != "" || r.NoVote) {
+			without = append(without, m.ID)
+		}
+	}
+	if 2*len(without) >= len(final.Members) {
+		return nil, fmt.Errorf("%w: of the members to come %v do not answer, or have not filled their new disks", ErrVotes, without)
+	}
+	return final, nil
 }
 
 // Abort returns the ring that takes the change of a dual ring back. It is right

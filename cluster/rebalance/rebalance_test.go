@@ -23,6 +23,16 @@ func record(n, rf int) *membership.RingRecord {
 	return r
 }
 
+// allAnswer returns the reports of members that stand on their recorded disks and
+// have the ring.
+func allAnswer(r *membership.RingRecord) map[ring.NodeID]Report {
+	out := map[ring.NodeID]Report{}
+	for _, m := range slices.Concat(r.Members, r.Next.Members) {
+		out[m.ID] = Report{Ring: r.Number, Disk: m.Disk}
+	}
+	return out
+}
+
 // dualOf returns the ring between n nodes and m nodes (less one).
 func dualOf(t testing.TB, n, rf, m, rfAfter int, without ring.NodeID) *ring.Ring {
 	t.Helper()
@@ -84,7 +94,7 @@ func TestBegin(t *testing.T) {
 			if _, err := Begin(next, c.wish); !errors.Is(err, ErrChanging) {
 				t.Fatalf("a second change: %v", err)
 			}
-			final, err := Finish(next)
+			final, err := Finish(next, allAnswer(next))
 			if err != nil || final.Number != 9 || !reflect.DeepEqual(final.Members, next.Next.Members) || final.RF != c.rf {
 				t.Fatalf("final ring %+v, %v", final, err)
 			}
@@ -94,7 +104,7 @@ func TestBegin(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Finish(record(3, 3)); !errors.Is(err, ErrDone) {
+	if _, err := Finish(record(3, 3), nil); !errors.Is(err, ErrDone) {
 		t.Errorf("finish without a change: %v", err)
 	}
 	disk, err := Begin(record(3, 3), Request{Kind: Replace, Node: 2, Disk: "new"})
