@@ -131,10 +131,7 @@ func TestJoinUnderLoad(t *testing.T) {
 				if n.RingRecord().Number != 3 {
 					t.Errorf("one join took %d rings", n.RingRecord().Number-1)
 				}
-				tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
-				for _, n := range tc.nodes {
-					l.readAll(t, n)
-				}
+				tc.endsEqual(l)
 				foreign := 0
 				for i := range 40 {
 					nodes, _ := n.Candidates(metric(fmt.Sprintf("%04d", i)))
@@ -330,10 +327,7 @@ func TestTwoJoinAtOnce(t *testing.T) {
 		tc.join()
 		tc.join()
 		tc.untilMembers(1, 2, 3, 4, 5)
-		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
-		for _, n := range tc.nodes {
-			l.readAll(t, n)
-		}
+		tc.endsEqual(l)
 	})
 }
 
@@ -441,45 +435,15 @@ func changesUnderFaults(t *testing.T, rng *rand.Rand) {
 	tc.join()
 	leaving := tc.nodes[0]
 	leave := make(chan error, 1)
-	var down *testNode
-	pick := func() *testNode { return tc.nodes[rng.IntN(len(tc.nodes))] }
+	f := faults{tc: tc, rng: rng, spared: leaving}
 	for step := range 100 {
 		if step == 40 {
 			go func() { leave <- leaving.Leave(context.Background()) }()
 		}
-		switch rng.IntN(12) {
-		case 0:
-			if n := pick(); down == nil && n != leaving {
-				down = n
-				tc.stop(down)
-			}
-		case 1, 2:
-			if down != nil {
-				tc.start(down)
-				down = nil
-			}
-		case 3:
-			tc.net.Cut(pick().host, pick().host)
-		case 4:
-			tc.net.Freeze(pick().host)
-		case 5, 6:
-			tc.heal()
-		case 7:
-			pause(time.Duration(rng.IntN(4000)) * time.Millisecond)
-		}
-		name, at := fmt.Sprintf("%04d", rng.IntN(5)), int64(rng.IntN(3)+1)
-		if n := pick(); n != down {
-			// A refused write is in the ledger as tried.
-			_ = l.write(n, name, at)
-		}
-		if n := pick(); n != down {
-			l.read(t, n, name, at)
-		}
+		f.next(12)
+		f.use(l)
 	}
-	tc.heal()
-	if down != nil {
-		tc.start(down)
-	}
+	f.end()
 	if err := <-leave; err != nil {
 		t.Fatalf("leave: %v", err)
 	}
@@ -496,6 +460,64 @@ func changesUnderFaults(t *testing.T, rng *rand.Rand) {
 		l.readAll(t, n)
 	}
 	t.Logf("%d writes acknowledged, %d complete reads, ring %d", l.acks, l.reads, tc.nodes[0].RingRecord().Number)
+}
+
+// faults are what happens to a cluster by chance; one node at a time is down.
+type faults struct {
+	tc           *testCluster
+	rng          *rand.Rand
+	down, spared *testNode // spared is never stopped
+}
+
+func (f *faults) pick() *testNode { return f.tc.nodes[f.rng.IntN(len(f.tc.nodes))] }
+
+// next draws one of so many kinds of things and has it happen; those from 8
+// upwards are the caller's.
+func (f *faults) next(kinds int) (drawn int) {
+	drawn = f.rng.IntN(kinds)
+	switch drawn {
+	case 0:
+		if n := f.pick(); f.down == nil && n != f.spared {
+			f.down = n
+			f.tc.stop(n)
+		}
+	case 1, 2:
+		f.restart()
+	case 3:
+		f.tc.net.Cut(f.pick().host, f.pick().host)
+	case 4:
+		f.tc.net.Freeze(f.pick().host)
+	case 5, 6:
+		f.tc.heal()
+	case 7:
+		pause(time.Duration(f.rng.IntN(4000)) * time.Millisecond)
+	}
+	return drawn
+}
+
+func (f *faults) restart() {
+	if f.down != nil {
+		f.tc.start(f.down)
+		f.down = nil
+	}
+}
+
+// use writes and reads a key through nodes that are not down.
+func (f *faults) use(l *ledger) {
+	name, at := fmt.Sprintf("%04d", f.rng.IntN(5)), int64(f.rng.IntN(3)+1)
+	if n := f.pick(); n != f.down {
+		// A refused write is in the ledger as tried.
+		_ = l.write(n, name, at)
+	}
+	if n := f.pick(); n != f.down {
+		l.read(f.tc.t, n, name, at)
+	}
+}
+
+// end takes all faults back.
+func (f *faults) end() {
+	f.tc.heal()
+	f.restart()
 }
 
 func (tc *testCluster) heal() {

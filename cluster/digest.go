@@ -203,26 +203,6 @@ func (c *Cluster) sendDiffering(ctx context.Context, t *topology, id ring.NodeID
 	return sent, nil
 }
 
-// only keeps the samples below a version.
-func only(c *model.Columns, before model.Version) {
-	all := *c
-	*c = model.Columns{}
-	for i, t := range all.T {
-		if all.Ver[i] >= before {
-			continue
-		}
-		c.T, c.V, c.Ver = append(c.T, t), append(c.V, all.V[i]), append(c.Ver, all.Ver[i])
-		if len(all.ST) > 0 {
-			c.ST = append(c.ST, all.ST[i])
-		}
-	}
-	for _, p := range all.Hist {
-		if p.Ver < before {
-			c.Hist = append(c.Hist, p)
-		}
-	}
-}
-
 func (c *Cluster) eachLocal(ctx context.Context, mint, maxt int64, f func(labels.Labels, *model.Columns) error) error {
 	all := labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")
 	sel, err := c.local.Select(ctx, mint, maxt, all)
@@ -384,11 +364,8 @@ func (c *Cluster) serveDigestsBy(ctx context.Context, d *wire.Decoder, w *transp
 	if d.Err() != nil {
 		return d.Err()
 	}
-	if err := c.sameRing(a.ring); err != nil {
+	if err := c.vouchesBy(a.ring); err != nil {
 		return err
-	}
-	if c.refill.running() {
-		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
 	t := c.topo.Load()
 	if t == nil || t.ring.Number() != a.ring {

@@ -30,12 +30,50 @@
 // A node that lost data refills (C5, refill.go): it takes writes, but counts for
 // no read until it has merged what it lost from W other candidates.
 //
-// Where to look, besides these: founding.go, agreeing.go, changing.go, copying.go
-// and parting.go lead from one ring to the next (C2, C3), and shedding.go drops
-// what a node no longer owns; handover.go pays what hints say; digest.go,
-// windowdigest.go, seriesdigest.go and verify.go compare copies, settling.go and
-// floors.go forget versions (V4); complete.go and vouching.go prove copies, and
-// spreading.go and fragments.go compute queries at owners (C7). members.go and
-// gossiping.go know who is there; http.go, changehttp.go and ringhttp.go are the
-// requests of people, serve.go those of other nodes.
+// # Which file does what
+//
+// The cluster itself: cluster.go (the parts of a node and their start and end),
+// options.go, timing.go (periods), errors.go, local.go (what it wants of the node's
+// storage and clock), stats.go (metrics), status.go (/cluster/status and /health).
+//
+// Who is there: members.go (meeting, first ring, majority), gossiping.go (failure
+// detection), peers.go (connections).
+//
+// Writes: write.go, placement.go (the ring in force and the candidates of each
+// series), otherring.go (a request that the ring moves under), copies.go (what a
+// client is told of durable copies), delete.go.
+//
+// Hints (C6): handover.go writes and pays them.
+//
+// Reads: read.go, asking.go (who has answered and who is still needed), select.go
+// (the answer of one node), labels.go (names, values and exemplars), readrepair.go.
+//
+// Queries computed at owners: spreading.go (which node computes for which series),
+// fragments.go (a part of a query on the wire), share.go (a part of all series),
+// explain.go.
+//
+// Complete copies (C7): complete.go, vouching.go.
+//
+// Agreeing on a ring (C2): founding.go, agreeing.go, recover.go (by an operator's
+// word when a majority is lost).
+//
+// Changing it (C3): changing.go (joining, and leading a change to its end),
+// leaving.go, copying.go (ranges to their new owners), pausing.go (pause, progress
+// and time left), parting.go (what is forgotten of who left), shedding.go (dropping
+// what moved away), ringplan.go (what a change would move).
+//
+// Refilling (C5): refill.go, marking.go (telling an older disk from the last one),
+// intake.go (storing what is copied within its share, also for joins).
+//
+// Anti-entropy: newest.go (the newest minutes, every few seconds), changes.go (what
+// was written to and is due), digest.go (comparing and sending what differs),
+// windowdigest.go (digests of windows), seriesdigest.go (the second level), verify.go
+// (the cycle over everything, and repair by command), versions.go (what is sent, as
+// batches), pace.go (the share of a core).
+//
+// Forgetting versions (V4): settling.go, floors.go, baseline.go (versions for what a
+// node alone stored without).
+//
+// HTTP: http.go, changehttp.go and ringhttp.go are the requests of people, serve.go
+// those of other nodes.
 package cluster

@@ -73,10 +73,7 @@ func TestReplicationFactorUnderLoad(t *testing.T) {
 						t.Errorf("a client noticed: %d writes refused (%v), %d reads marked (%v)", client.refused, client.first, client.marked, client.why)
 					}
 				}
-				tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
-				for _, n := range tc.nodes {
-					l.readAll(t, n)
-				}
+				tc.endsEqual(l)
 			})
 		})
 	}
@@ -182,10 +179,7 @@ func TestZoneOfARunningNode(t *testing.T) {
 				t.Errorf("%s is owned by %v: all in one zone", name, nodes[:owners])
 			}
 		}
-		tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
-		for _, n := range tc.nodes {
-			l.readAll(t, n)
-		}
+		tc.endsEqual(l)
 	})
 }
 
@@ -200,49 +194,19 @@ func factorUnderFaults(t *testing.T, rng *rand.Rand) {
 	tc.ready()
 	l := newLedger()
 	tc.fill(l, 60)
-	var down *testNode
-	pick := func() *testNode { return tc.nodes[rng.IntN(len(tc.nodes))] }
+	f := faults{tc: tc, rng: rng}
 	for range 120 {
-		switch rng.IntN(14) {
-		case 0:
-			if down == nil {
-				down = pick()
-				tc.stop(down)
-			}
-		case 1, 2:
-			if down != nil {
-				tc.start(down)
-				down = nil
-			}
-		case 3:
-			tc.net.Cut(pick().host, pick().host)
-		case 4:
-			tc.net.Freeze(pick().host)
-		case 5, 6:
-			tc.heal()
-		case 7:
-			pause(time.Duration(rng.IntN(4000)) * time.Millisecond)
-		case 8, 9:
-			if n := pick(); n != down {
+		if drawn := f.next(14); drawn == 8 || drawn == 9 {
+			if n := f.pick(); n != f.down {
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 				// Refused while another change is under way or no majority is there.
 				_ = n.Change(ctx, copies(1+rng.IntN(4)))
 				cancel()
 			}
 		}
-		name, at := fmt.Sprintf("%04d", rng.IntN(5)), int64(rng.IntN(3)+1)
-		if n := pick(); n != down {
-			// A refused write is in the ledger as tried.
-			_ = l.write(n, name, at)
-		}
-		if n := pick(); n != down {
-			l.read(t, n, name, at)
-		}
+		f.use(l)
 	}
-	tc.heal()
-	if down != nil {
-		tc.start(down)
-	}
+	f.end()
 	tc.ready()
 	tc.until("the change under way ends", 2*time.Minute, func() bool {
 		for _, n := range tc.nodes {

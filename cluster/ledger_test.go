@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/count-db/count/cluster/quorum"
 )
@@ -162,4 +163,14 @@ func (tc *testCluster) converged(l *ledger) bool {
 		}
 	}
 	return true
+}
+
+// endsEqual waits until all owners hold the same and reads every key through every
+// node.
+func (tc *testCluster) endsEqual(l *ledger) {
+	tc.t.Helper()
+	tc.until("converged", 3*time.Minute, func() bool { return tc.converged(l) })
+	for _, n := range tc.nodes {
+		l.readAll(tc.t, n)
+	}
 }

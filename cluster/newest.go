@@ -197,11 +197,8 @@ func (c *Cluster) serveHolds(from ring.NodeID, d *wire.Decoder, w *transport.Ans
 		return d.Err()
 	}
 	c.heardMark(from, mark)
-	if err := c.sameRing(number); err != nil {
+	if err := c.vouchesBy(number); err != nil {
 		return err
-	}
-	if c.refill.running() {
-		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
 	said := holdsNotAll
 	switch ok, based, _ := c.ledger.Complete(from, epoch, sets); {

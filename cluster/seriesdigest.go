@@ -101,7 +101,7 @@ func (c *Cluster) sendSeries(ctx context.Context, t *topology, id ring.NodeID, s
 			return nil
 		}
 		merge.Hide(cols, ls, deletes)
-		only(cols, before)
+		cols.Keep(func(_ int64, v model.Version) bool { return v < before })
 		return v.add(ls, cols)
 	})
 	if err != nil || v.samples == 0 {
@@ -145,11 +145,8 @@ func (c *Cluster) serveSeriesDigests(ctx context.Context, d *wire.Decoder, w *tr
 	if d.Err() != nil {
 		return d.Err()
 	}
-	if err := c.sameRing(a.ring); err != nil {
+	if err := c.vouchesBy(a.ring); err != nil {
 		return err
-	}
-	if c.refill.running() {
-		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
 	a.floor = a.floor.higher(c.floors.at())
 	all, err := c.seriesDigests(ctx, c.topo.Load(), &a)

@@ -152,6 +152,18 @@ func (c *Cluster) sameRing(number uint64) error {
 	return nil
 }
 
+// vouchesBy refuses where this node cannot say what it holds: by another ring, or
+// while it refills.
+func (c *Cluster) vouchesBy(number uint64) error {
+	if err := c.sameRing(number); err != nil {
+		return err
+	}
+	if c.refill.running() {
+		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
+	}
+	return nil
+}
+
 // storing is a batch that is being stored on this node.
 type storing struct {
 	reply   transport.AppendReply

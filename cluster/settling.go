@@ -334,33 +334,15 @@ func (c *Cluster) joinRound(ctx context.Context, t *topology, ask settleAsk, a *
 func (c *Cluster) heldBelow(ctx context.Context, t *topology, r settle.Round) (map[int]antientropy.Digest, error) {
 	a := digestAsk{ring: t.ring.Number(), before: r.Floor + 1, floor: settledAt{r.Floor, r.From}}
 	out := map[int]antientropy.Digest{}
-	add := func(e *windowDigest) {
+	add := func(_ int64, e *windowDigest) {
 		for list, d := range e.plain {
 			sum := out[list]
 			sum.Add(d)
 			out[list] = sum
 		}
 	}
-	var missing []int64
-	for _, w := range c.local.Windows() {
-		if w*windowLength < r.From {
-			continue
-		}
-		if e := c.windows.get(w, &a); e != nil {
-			add(e)
-		} else {
-			missing = append(missing, w)
-		}
-	}
-	pace := c.newPace()
-	for _, run := range runsOf(missing) {
-		found, err := c.readWindows(ctx, t, a, run, pace)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range found {
-			add(e)
-		}
+	if err := c.eachWindow(ctx, t, a, func(w int64) bool { return w*windowLength >= r.From }, add); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

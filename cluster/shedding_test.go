@@ -61,10 +61,7 @@ func TestUnownedDataIsDropped(t *testing.T) {
 						t.Errorf("a client noticed %s: %d writes refused (%v), %d reads marked (%v)", what, c.refused, c.first, c.marked, c.why)
 					}
 					tc.untilShed()
-					tc.until("converged after "+what, 3*time.Minute, func() bool { return tc.converged(l) })
-					for _, n := range tc.nodes {
-						l.readAll(t, n)
-					}
+					tc.endsEqual(l)
 				}
 				factor := func(rf int) func() {
 					return func() {

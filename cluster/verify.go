@@ -188,11 +188,8 @@ func (c *Cluster) serveCompare(ctx context.Context, from ring.NodeID, d *wire.De
 	if d.Err() != nil {
 		return d.Err()
 	}
-	if err := c.sameRing(number); err != nil {
+	if err := c.vouchesBy(number); err != nil {
 		return err
-	}
-	if c.refill.running() {
-		return transport.Errorf(transport.CodeUnavailable, "node %d is refilling", c.opts.Node)
 	}
 	sent, err := c.compareWith(ctx, c.topo.Load(), from, mint, maxt, before)
 	w.End(wire.AppendUvarint(nil, uint64(sent)))

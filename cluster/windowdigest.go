@@ -194,9 +194,20 @@ func (c *Cluster) windowsOf(ctx context.Context, t *topology, a digestAsk, wants
 			}
 		}
 	}
+	within := func(w int64) bool { return w >= windowOf(a.mint) && w <= windowOf(a.maxt) }
+	if err := c.eachWindow(ctx, t, a, within, take); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachWindow has take called with the digests of each window that this node holds
+// something of and that is wanted: those that are kept, and those that are read for
+// it.
+func (c *Cluster) eachWindow(ctx context.Context, t *topology, a digestAsk, wanted func(w int64) bool, take func(w int64, e *windowDigest)) error {
 	var missing []int64
 	for _, w := range c.local.Windows() {
-		if w < windowOf(a.mint) || w > windowOf(a.maxt) {
+		if !wanted(w) {
 			continue
 		}
 		if e := c.windows.get(w, &a); e != nil {
@@ -209,13 +220,13 @@ func (c *Cluster) windowsOf(ctx context.Context, t *topology, a digestAsk, wants
 	for _, run := range runsOf(missing) {
 		found, err := c.readWindows(ctx, t, a, run, pace)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for w, e := range found {
 			take(w, e)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // runsOf cuts ascending windows into runs that are read in one pass each.

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -11,11 +9,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestGolden holds the small files to what FORMAT.md says: a change of the
 // bytes is a change of the format.
@@ -53,19 +50,7 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden := filepath.Join("testdata", c.file.name+".golden")
-		if *update {
-			if err := os.WriteFile(golden, got, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: wrote\n%x\nthe golden file has\n%x", c.file.name, got, want)
-		}
+		want := golden.Check(t, filepath.Join("testdata", c.file.name+".golden"), got)
 		if payload, err := c.file.decode(want); err != nil || !bytes.Equal(payload, c.payload) {
 			t.Errorf("%s: read %x, %v", c.file.name, payload, err)
 		}

@@ -3,19 +3,16 @@ package agree
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 func drawBallot(t *rapid.T) Ballot {
 	return Ballot{Round: rapid.Uint64().Draw(t, "round"), Node: ring.NodeID(rapid.Uint64().Draw(t, "node"))}
@@ -74,7 +71,6 @@ func TestDecodeRefuses(t *testing.T) {
 
 // TestGolden holds the bytes of both forms: a difference is a new version.
 func TestGolden(t *testing.T) {
-	const path = "testdata/agree.golden"
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "state-empty %x\n", EncodeState(&State{Slot: 2}))
 	fmt.Fprintf(&out, "state %x\n", EncodeState(&State{Slot: 300, Promised: Ballot{5, 2}, Accepted: Ballot{4, 3}, Value: []byte("ring")}))
@@ -82,18 +78,7 @@ func TestGolden(t *testing.T) {
 		m := Message{Kind: k, Slot: 300, From: Voter{3, "d3"}, To: 2, Ballot: Ballot{5, 2}, Last: Ballot{4, 3}, Value: []byte("ring")}
 		fmt.Fprintf(&out, "%s %x\n", k, EncodeMessage(&m))
 	}
-	if *rewrite {
-		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(out.Bytes(), want) {
-		t.Errorf("the bytes changed; got\n%s\nwant\n%s", out.Bytes(), want)
-	}
+	golden.Check(t, "testdata/agree.golden", out.Bytes())
 }
 
 func FuzzDecodeState(f *testing.F) {

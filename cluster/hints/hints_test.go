@@ -1,12 +1,9 @@
 package hints
 
 import (
-	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
@@ -14,11 +11,10 @@ import (
 
 	"github.com/count-db/count/cluster/frontier"
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 func labelsOf(ref model.Ref) labels.Labels {
 	return labels.FromStrings("__name__", fmt.Sprintf("m%d", ref))
@@ -140,7 +136,6 @@ func TestBounded(t *testing.T) {
 // TestGolden holds the bytes of a segment: a difference is a new version. Hints
 // that were written before an upgrade are handed over after it.
 func TestGolden(t *testing.T) {
-	const path = "testdata/segment.golden"
 	fs := vfs.NewMem()
 	s, err := Open(fs, "hints", Options{Labels: labelsOf})
 	if err != nil {
@@ -153,18 +148,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("the bytes changed; got\n%x\nwant\n%x", got, want)
-	}
+	want := golden.Check(t, "testdata/segment.golden", got)
 	records, _ := parse(want)
 	var b model.Batch
 	refs, to := map[uint32]model.Ref{}, &taker{}

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -14,11 +12,10 @@ import (
 	"time"
 
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/internal/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 func ringOf(t *testing.T, ids ...ring.NodeID) *ring.Ring {
 	t.Helper()
@@ -272,7 +269,6 @@ func TestStateIsKeptTwice(t *testing.T) {
 
 // TestStateGolden reads a state as version 1 wrote it, and holds its bytes.
 func TestStateGolden(t *testing.T) {
-	const path = "testdata/state.golden"
 	want := &State{
 		Cluster: "count", Node: 2, Disk: "d2",
 		Ring: &RingRecord{
@@ -285,19 +281,7 @@ func TestStateGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *rewrite {
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	golden, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(data, golden) {
-		t.Errorf("the bytes changed; got\n%q\nwant\n%q", data, golden)
-	}
-	if got, err := decodeState(golden); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := decodeState(golden.Check(t, "testdata/state.golden", data)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

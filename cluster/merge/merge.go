@@ -213,23 +213,7 @@ func overlaps(c *model.Columns, t *model.Tombstone) bool {
 
 func hideOne(c *model.Columns, t *model.Tombstone) bool {
 	before := c.Len()
-	dead := func(at int64, v model.Version) bool { return at >= t.MinT && at <= t.MaxT && v < t.Version }
-	kept := 0
-	for i, at := range c.T {
-		if dead(at, c.Ver[i]) {
-			continue
-		}
-		c.T[kept], c.V[kept], c.Ver[kept] = at, c.V[i], c.Ver[i]
-		if len(c.ST) > 0 {
-			c.ST[kept] = c.ST[i]
-		}
-		kept++
-	}
-	c.T, c.V, c.Ver = c.T[:kept], c.V[:kept], c.Ver[:kept]
-	if len(c.ST) > 0 {
-		c.ST = c.ST[:kept]
-	}
-	c.Hist = slices.DeleteFunc(c.Hist, func(p model.HistogramPoint) bool { return dead(p.T, p.Ver) })
+	c.Keep(func(at int64, v model.Version) bool { return at < t.MinT || at > t.MaxT || v >= t.Version })
 	return c.Len() < before
 }
 

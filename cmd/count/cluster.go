@@ -130,15 +130,23 @@ func runCluster(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
-	if *raw {
-		_, err := fmt.Fprint(c.stdout, string(answer))
+	var s clusterStatus
+	if shown, err := showRaw(c, answer, *raw, &s); shown || err != nil {
 		return err
 	}
-	var s clusterStatus
-	if err := json.Unmarshal(answer, &s); err != nil {
-		return fmt.Errorf("the answer is not what the API promises: %w", err)
-	}
 	return printCluster(c, &s)
+}
+
+// showRaw prints an answer as it came, or decodes it.
+func showRaw(c call, answer []byte, raw bool, into any) (shown bool, err error) {
+	if raw {
+		_, err := fmt.Fprint(c.stdout, string(answer))
+		return true, err
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return false, fmt.Errorf("the answer is not what the API promises: %w", err)
+	}
+	return false, nil
 }
 
 func printCluster(c call, s *clusterStatus) error {

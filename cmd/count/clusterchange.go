@@ -131,10 +131,6 @@ func repairCluster(ctx context.Context, c call, node *client, f repairFlags, raw
 	if err != nil {
 		return err
 	}
-	if raw {
-		_, err := fmt.Fprint(c.stdout, string(answer))
-		return err
-	}
 	var done struct {
 		NodeID uint64 `json:"node_id"`
 		With   []struct {
@@ -145,8 +141,8 @@ func repairCluster(ctx context.Context, c call, node *client, f repairFlags, raw
 			Error   string `json:"error"`
 		} `json:"with"`
 	}
-	if err := json.Unmarshal(answer, &done); err != nil {
-		return fmt.Errorf("the answer is not what the API promises: %w", err)
+	if shown, err := showRaw(c, answer, raw, &done); shown || err != nil {
+		return err
 	}
 	table := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(table, "NODE %d WITH\tDIFFERING SLICES\tSENT\tFETCHED\tERROR\n", done.NodeID)
@@ -162,18 +158,14 @@ func recoverCluster(ctx context.Context, c call, node *client, raw bool) error {
 	if err != nil {
 		return err
 	}
-	if raw {
-		_, err := fmt.Fprint(c.stdout, string(answer))
-		return err
-	}
 	var done struct {
 		Ring    uint64   `json:"ring"`
 		Members []uint64 `json:"members"`
 		Lost    []uint64 `json:"lost"`
 		Missing float64  `json:"possibly_missing_share"`
 	}
-	if err := json.Unmarshal(answer, &done); err != nil {
-		return fmt.Errorf("the answer is not what the API promises: %w", err)
+	if shown, err := showRaw(c, answer, raw, &done); shown || err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(c.stdout, "ring %d of nodes %v; lost are %v; of %.0f %% of the series acknowledged writes may be missing\n",
 		done.Ring, done.Members, done.Lost, 100*done.Missing)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"text/tabwriter"
@@ -38,13 +37,9 @@ func showRing(ctx context.Context, c call, node *client, series string, raw bool
 	if err != nil {
 		return err
 	}
-	if raw {
-		_, err := fmt.Fprint(c.stdout, string(answer))
-		return err
-	}
 	var r clusterRing
-	if err := json.Unmarshal(answer, &r); err != nil {
-		return fmt.Errorf("the answer is not what the API promises: %w", err)
+	if shown, err := showRaw(c, answer, raw, &r); shown || err != nil {
+		return err
 	}
 	if s := r.Series; s != nil {
 		_, err := fmt.Fprintf(c.stdout, "%s at %s: owners %v, stand-ins %v\n", s.Series, s.Position, s.Owners, s.StandIns)

@@ -2,24 +2,20 @@ package column
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"math"
-	"os"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 // TestGolden holds the bytes of every codec: a difference is a change of
 // format, which needs a new codec number.
 func TestGolden(t *testing.T) {
-	const path = "testdata/columns.golden"
 	stale := math.Float64frombits(value.StaleNaN)
 	var out bytes.Buffer
 	var e ChunkEncoder
@@ -44,16 +40,5 @@ func TestGolden(t *testing.T) {
 		{T: 2000, ST: 5, H: tsdbutil.GenerateTestHistogram(2)},
 		{T: 3000, FH: tsdbutil.GenerateTestCustomBucketsFloatHistogram(3)},
 	}))
-	if *rewrite {
-		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(out.Bytes(), want) {
-		t.Errorf("the bytes of a codec changed; got\n%s\nwant\n%s", out.Bytes(), want)
-	}
+	golden.Check(t, "testdata/columns.golden", out.Bytes())
 }

@@ -3,9 +3,7 @@ package day
 import (
 	"bytes"
 	"encoding/hex"
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"sort"
 	"testing"
@@ -14,11 +12,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/count-db/count/engine/file"
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden file anew")
 
 // sealed writes a sealed file of one window with one sample per series, whose
 // value is the window, and returns it as a source. Labels are by reference.
@@ -261,20 +258,7 @@ func goldenIndex(t testing.TB) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	const path = "testdata/index.golden"
-	got := hex.Dump(goldenIndex(t))
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
+	golden.Check(t, "testdata/index.golden", []byte(hex.Dump(goldenIndex(t))))
 }
 
 // TestDamageIsFound flips each byte of an index in turn.

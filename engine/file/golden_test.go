@@ -3,17 +3,14 @@ package file
 import (
 	"bytes"
 	"encoding/hex"
-	"flag"
-	"os"
 	"testing"
 
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 // named is a file that only has a name.
 type named struct{ vfs.File }
@@ -57,19 +54,7 @@ func TestGolden(t *testing.T) {
 			if err := openAndCheck(t, out.Bytes()); err != nil {
 				t.Fatal(err)
 			}
-			path := "testdata/" + c.name + ".golden"
-			if *rewrite {
-				if err := os.WriteFile(path, []byte(hex.Dump(out.Bytes())), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := hex.Dump(out.Bytes()); got != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
+			golden.Check(t, "testdata/"+c.name+".golden", []byte(hex.Dump(out.Bytes())))
 		})
 	}
 }

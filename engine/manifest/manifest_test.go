@@ -3,10 +3,8 @@ package manifest
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -14,11 +12,10 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/internal/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite golden files")
 
 const dir = "/data"
 
@@ -62,17 +59,7 @@ func sample() *State {
 }
 
 func TestGolden(t *testing.T) {
-	got := encode(sample())
-	path := filepath.Join("testdata", "manifest.golden")
-	if *rewrite {
-		must(t, os.WriteFile(path, got, 0o644))
-	}
-	want, err := os.ReadFile(path)
-	must(t, err)
-	if !bytes.Equal(got, want) {
-		t.Fatalf("the bytes changed; a change of the format needs a new version (FORMAT.md)\n got %x\nwant %x", got, want)
-	}
-	s, err := decode(want)
+	s, err := decode(golden.Check(t, "testdata/manifest.golden", encode(sample())))
 	must(t, err)
 	if !reflect.DeepEqual(s, sample()) {
 		t.Fatalf("read %+v", s)

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,11 +11,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"pgregory.net/rapid"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/vfs"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const testFile = "data/registry"
 
@@ -213,7 +211,6 @@ func TestEvictedSeriesLeaveTheFile(t *testing.T) {
 
 // TestGoldenFile holds the format: a file of an older build must load.
 func TestGoldenFile(t *testing.T) {
-	golden := filepath.Join("testdata", "registry.v1")
 	fs := newFS(t)
 	r, _ := open(t, fs)
 	intern(t, r, labels.FromStrings("__name__", "http_requests_total", "code", "200", "job", "api"))
@@ -234,18 +231,7 @@ func TestGoldenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(golden, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(data, want) {
-		t.Fatalf("the file is\n%x\nwant\n%x", data, want)
-	}
+	golden.Check(t, "testdata/registry.v1", data)
 	again, report := open(t, fs)
 	if report.Series != 2 || again.MaxRef() != 3 || again.HighestVersion(1) != 77 || again.Exists(2) {
 		t.Fatalf("%+v, max %d", report, again.MaxRef())
@@ -253,12 +239,12 @@ func TestGoldenFile(t *testing.T) {
 }
 
 func FuzzFile(f *testing.F) {
-	golden, err := os.ReadFile(filepath.Join("testdata", "registry.v1"))
+	seed, err := os.ReadFile(filepath.Join("testdata", "registry.v1"))
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(golden)
-	f.Add(golden[:len(golden)-3])
+	f.Add(seed)
+	f.Add(seed[:len(seed)-3])
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// The whole file, and the same bytes as one frame's payload, which a
 		// checksum would keep the fuzzer from.

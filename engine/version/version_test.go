@@ -2,10 +2,7 @@ package version
 
 import (
 	"bytes"
-	"flag"
 	"math"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -14,11 +11,10 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"pgregory.net/rapid"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite golden files")
 
 func TestClockNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -237,19 +233,7 @@ func TestGolden(t *testing.T) {
 		CounterResetHint: histogram.GaugeType, Schema: histogram.CustomBucketsSchema, Count: 3.5, Sum: 1,
 		PositiveSpans: []histogram.Span{{Length: 2}}, PositiveBuckets: []float64{1.5, 2}, CustomValues: []float64{0.5, 1},
 	})
-	path := filepath.Join("testdata", "histograms.golden")
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Fatalf("the bytes changed, and with them the merge rule: got %x, want %x", got, want)
-	}
+	golden.Check(t, "testdata/histograms.golden", got) // with the bytes the merge rule changes
 }
 
 func FuzzDecodeHistogram(f *testing.F) {

@@ -3,11 +3,8 @@ package wal
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -17,29 +14,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/count-db/count/engine/version"
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite golden files")
-
-// golden compares with a file under testdata, or rewrites it.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Fatalf("%s: the bytes changed; a change of the format needs a new version (FORMAT.md)\n got %x\nwant %x", name, got, want)
-	}
-}
 
 // sameBatch compares everything, floats by their bits.
 func sameBatch(a, b *model.Batch) error {
@@ -123,7 +101,7 @@ func everything() (*model.Batch, []SeriesDef, BatchMeta) {
 func TestBatchGolden(t *testing.T) {
 	b, series, meta := everything()
 	enc := EncodeBatch(nil, b, series, meta)
-	golden(t, "batch.golden", enc)
+	golden.Check(t, "testdata/batch.golden", enc)
 	var got DecodedBatch
 	for range 2 { // the second time into used memory
 		if err := DecodeBatch(enc, &got); err != nil {

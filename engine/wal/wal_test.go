@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/vfs"
 )
 
@@ -103,7 +104,7 @@ func TestSegmentGolden(t *testing.T) {
 	must(t, w.Close())
 	data, err := vfs.ReadFile(fs, segmentName(dir, 1))
 	must(t, err)
-	golden(t, "segment.golden", data)
+	golden.Check(t, "testdata/segment.golden", data)
 }
 
 func TestSegmentsRollAndRecordsMayBeLongerThanThem(t *testing.T) {

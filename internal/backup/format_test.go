@@ -3,10 +3,7 @@ package backup
 import (
 	"encoding/hex"
 	"errors"
-	"flag"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,29 +13,15 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
 )
 
-var rewrite = flag.Bool("rewrite", false, "rewrite golden files")
-
-// golden compares bytes with a file of testdata in hexadecimal.
-func golden(t *testing.T, name string, got []byte) {
+// checkGolden compares bytes with a file of testdata in hexadecimal.
+func checkGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	text := hex.EncodeToString(got) + "\n"
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != text {
-		t.Errorf("%s is another: data that was written before could not be read", name)
-	}
+	golden.Check(t, "testdata/"+name, []byte(hex.EncodeToString(got)+"\n"))
 }
 
 func someManifest() *Manifest {
@@ -58,7 +41,7 @@ func someManifest() *Manifest {
 func TestManifestGolden(t *testing.T) {
 	m := someManifest()
 	data := encodeManifest(m)
-	golden(t, "manifest.golden", data)
+	checkGolden(t, "manifest.golden", data)
 	back, err := decodeManifest(data)
 	if err != nil || !reflect.DeepEqual(back, m) {
 		t.Errorf("%+v %v", back, err)
@@ -167,7 +150,7 @@ func someBody() *Encoder {
 
 func TestBody(t *testing.T) {
 	e := someBody()
-	golden(t, "body.golden", e.Body())
+	checkGolden(t, "body.golden", e.Body())
 	var k kept
 	if err := DecodeBody(e.Body(), &k); err != nil {
 		t.Fatal(err)

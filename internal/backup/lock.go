@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 // Work on a bucket that others must know of. A backup uses files of earlier
@@ -191,7 +193,7 @@ func (l *lease) alone(ctx context.Context, p *Progress, excludes []string) error
 		if !waits {
 			return nil
 		}
-		if err := pause(ctx, watchEvery); err != nil {
+		if err := pause.For(ctx, watchEvery); err != nil {
 			return err
 		}
 	}

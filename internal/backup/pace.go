@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 // paceBurst is how far a pace may run ahead, as time.
@@ -43,7 +45,7 @@ func (p *Pace) Wait(ctx context.Context, n int) error {
 	if ahead <= paceBurst {
 		return nil
 	}
-	return pause(ctx, ahead-paceBurst)
+	return pause.For(ctx, ahead-paceBurst)
 }
 
 // Reader returns r, no faster than the pace.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/count-db/count/engine"
+	"github.com/count-db/count/internal/pause"
 	"github.com/count-db/count/internal/transfer"
 	"github.com/count-db/count/internal/vfs"
 )
@@ -82,7 +83,7 @@ func (r *restoring) post(ctx context.Context, c content) error {
 		return err
 	}
 	// The slower the cluster is, the longer it is left to others.
-	return pause(ctx, min(took, longestRest))
+	return pause.For(ctx, min(took, longestRest))
 }
 
 // The directories of a node in the scratch directory: what was fetched stays as it

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 // DefaultPatience is how long moving a file is tried again where another try may
@@ -80,20 +82,8 @@ func patiently(ctx context.Context, p *Progress, patience time.Duration, what st
 		if time.Since(since)+wait > patience {
 			return fmt.Errorf("%s: given up after %v: %w", what, time.Since(since).Round(time.Millisecond), err)
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := pause.For(ctx, wait); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits, or returns why not.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

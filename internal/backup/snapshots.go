@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 const (
@@ -79,7 +81,7 @@ func (t *taking) snapshots(ctx context.Context, cluster Cluster) error {
 			return fmt.Errorf("given up after %d tries: %w", try, err)
 		}
 		t.progress.notice(err.Error() + ": taking them again")
-		if err := errors.Join(t.letGo(ctx), pause(ctx, snapshotPause)); err != nil {
+		if err := errors.Join(t.letGo(ctx), pause.For(ctx, snapshotPause)); err != nil {
 			return err
 		}
 	}
@@ -143,7 +145,7 @@ func together(ring uint64, parts []*part) error {
 // keepSnapshots tells nodes that their snapshots are still needed, until the
 // context ends. Where it fails the next file will tell.
 func (t *taking) keepSnapshots(ctx context.Context) {
-	for pause(ctx, touchEvery) == nil {
+	for pause.For(ctx, touchEvery) == nil {
 		for _, p := range t.parts {
 			if p.lost() == nil {
 				_ = p.remote.Touch(ctx, p.snapshot)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 // InsertOptions say how single samples are written by POST /insert.
@@ -116,7 +118,7 @@ func (in *inserter) run(ctx context.Context, began time.Time, opts InsertOptions
 			if start.Sub(began) >= opts.Duration {
 				return nil
 			}
-			if err := wait(ctx, time.Until(start)); err != nil {
+			if err := pause.For(ctx, time.Until(start)); err != nil {
 				return err
 			}
 		}
@@ -132,7 +134,7 @@ func (in *inserter) run(ctx context.Context, began time.Time, opts InsertOptions
 			return err
 		case code == http.StatusServiceUnavailable:
 			in.notAvailable++
-			if err := wait(ctx, retryWait); err != nil {
+			if err := pause.For(ctx, retryWait); err != nil {
 				return err
 			}
 			continue

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 // Peers are the programs that Count is compared with; "" = left out.
@@ -222,7 +224,7 @@ func (s *server) awaitReady(ctx context.Context, client *http.Client, url string
 			return fmt.Errorf("it ended: %w", errors.Join(err, errEnded))
 		default:
 		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}

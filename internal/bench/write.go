@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 // WriteResult is what loading a data set cost.
@@ -144,7 +146,7 @@ func (l *loader) send(ctx context.Context, sender int) error {
 		if !l.pace.wait(sender, r.round) {
 			return nil // another one failed
 		}
-		if err := wait(ctx, time.Until(l.due(r.round))); err != nil {
+		if err := pause.For(ctx, time.Until(l.due(r.round))); err != nil {
 			return err
 		}
 		url := l.target.Writes[sender%len(l.target.Writes)] + "/api/v1/write"
@@ -177,7 +179,7 @@ func (l *loader) post(ctx context.Context, url string, body []byte) error {
 			return fmt.Errorf("%s answered %d %s: %w", url, code, text, errors.Join(err, errRefused))
 		}
 		l.retries.Add(1)
-		if err := wait(ctx, retryWait); err != nil {
+		if err := pause.For(ctx, retryWait); err != nil {
 			return err
 		}
 	}
@@ -256,19 +258,7 @@ func (l *loader) settle(ctx context.Context, flushes *int) error {
 		}
 		*flushes++
 	}
-	return wait(ctx, l.opts.Settle)
-}
-
-// wait waits, or returns why not.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return pause.For(ctx, l.opts.Settle)
 }
 
 // newClient returns a client that keeps connections and asks for nothing compressed.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -155,6 +156,25 @@ func read(t *testing.T, rel string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestClusterIsMapped: the comment of the largest package, cluster, names each of
+// its files, and none that is gone.
+func TestClusterIsMapped(t *testing.T) {
+	words := regexp.MustCompile(`\b[a-z]+\.go\b`).FindAllString(read(t, "cluster/doc.go"), -1)
+	for _, s := range sources(t) {
+		name := filepath.Base(s.path)
+		if s.dir != "cluster" || s.test || name == "doc.go" {
+			continue
+		}
+		if !slices.Contains(words, name) {
+			t.Errorf("cluster/doc.go does not say what %s does", s.path)
+		}
+		words = slices.DeleteFunc(words, func(w string) bool { return w == name })
+	}
+	if len(words) > 0 {
+		t.Errorf("cluster/doc.go names files that are not there: %v", words)
+	}
 }
 
 // TestNamedTestsExist: what a page says is shown by a test is shown by one that

@@ -11,7 +11,7 @@ import (
 // folder stands for all below it; the longest matching line holds. Its own
 // sub-packages may always be imported, its parents never.
 const law = `
-cmd/count           : internal/node internal/config internal/telemetry internal/model internal/bench internal/vfs internal/wire internal/interchange internal/transfer internal/backup engine cluster test/load
+cmd/count           : internal/node internal/config internal/telemetry internal/model internal/bench internal/vfs internal/wire internal/interchange internal/transfer internal/backup engine cluster
 engine              : internal/leaves
 ingest              : internal/leaves
 remote              : internal/leaves
@@ -24,13 +24,14 @@ internal/vfs        :
 internal/wire       :
 internal/invariants :
 internal/admission  :
+internal/golden     :
 internal/noted      :
+internal/pause      :
 internal/selfsigned :
 internal/telemetry  :
 internal/config     :
 internal/seriescache: internal/model
 internal/server     : internal/telemetry internal/selfsigned
-internal/rules      : internal/leaves internal/telemetry
 internal/web        : internal/telemetry
 internal/interchange: internal/model
 internal/transfer   : internal/leaves internal/interchange
@@ -42,7 +43,7 @@ test                : cmd engine ingest remote promql cluster dashboards interna
 `
 
 // leaves are what all parts may share.
-const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/noted internal/seriescache internal/selfsigned"
+const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/golden internal/noted internal/pause internal/seriescache internal/selfsigned"
 
 type lawRow struct {
 	folder  string
@@ -113,18 +114,18 @@ func allowedImport(row *lawRow, dir, target string) bool {
 // each prefix only in the folders behind it.
 const homes = `
 github.com/prometheus/prometheus/web             : remote/apiv1
-github.com/prometheus/prometheus/config          : remote/apiv1 internal/rules
+github.com/prometheus/prometheus/config          : remote/apiv1
 github.com/prometheus/prometheus/scrape          : remote/apiv1
-github.com/prometheus/prometheus/rules           : remote/apiv1 internal/rules
-github.com/prometheus/prometheus/notifier        : internal/rules
-github.com/prometheus/prometheus/storage         : promql remote internal/rules internal/node ingest internal/interchange test
-github.com/prometheus/prometheus/promql          : promql remote internal/rules internal/node cmd/count test dashboards
+github.com/prometheus/prometheus/rules           : remote/apiv1
+github.com/prometheus/prometheus/notifier        :
+github.com/prometheus/prometheus/storage         : promql remote internal/node ingest internal/interchange test
+github.com/prometheus/prometheus/promql          : promql remote internal/node cmd/count test dashboards
 github.com/prometheus/prometheus/tsdb            : promql remote engine/column cmd/count test internal/bench internal/interchange internal/transfer
 github.com/gorilla/mux                           : internal/server
 github.com/hashicorp/memberlist                  : cluster
 github.com/minio/minio-go                        : internal/backup
-net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/rules internal/telemetry internal/transfer internal/backup cmd test
-os                                               : internal/vfs internal/config internal/bench internal/interchange cluster/transport/memnet cmd test
+net/http                                         : ingest remote promql cluster internal/server internal/web internal/node internal/bench internal/telemetry internal/transfer internal/backup cmd test
+os                                               : internal/vfs internal/golden internal/config internal/bench internal/interchange cluster/transport/memnet cmd test
 `
 
 func TestHomes(t *testing.T) {

@@ -1,6 +1,10 @@
 package model
 
-import "github.com/prometheus/prometheus/model/histogram"
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/model/histogram"
+)
 
 // HistogramPoint is one native histogram as read back; exactly one of H and FH
 // is set. It may be shared: readers must not change it.
@@ -43,3 +47,27 @@ func (c *Columns) Reset() {
 
 // Len returns the number of samples, floats and histograms.
 func (c *Columns) Len() int { return len(c.T) + len(c.Hist) }
+
+// Keep removes the samples that are not to stay by their timestamp and version; Ver
+// is filled.
+func (c *Columns) Keep(stays func(at int64, v Version) bool) {
+	n := 0
+	for i, at := range c.T {
+		if !stays(at, c.Ver[i]) {
+			continue
+		}
+		c.T[n], c.V[n], c.Ver[n] = at, c.V[i], c.Ver[i]
+		if len(c.ST) > 0 {
+			c.ST[n] = c.ST[i]
+		}
+		n++
+	}
+	if n < len(c.T) {
+		c.TKey = 0
+	}
+	c.T, c.V, c.Ver = c.T[:n], c.V[:n], c.Ver[:n]
+	if len(c.ST) > 0 {
+		c.ST = c.ST[:n]
+	}
+	c.Hist = slices.DeleteFunc(c.Hist, func(p HistogramPoint) bool { return !stays(p.T, p.Ver) })
+}

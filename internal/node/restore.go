@@ -269,30 +269,10 @@ func (s *restores) absentOf(ctx context.Context, x restoredSeries, deletes []mod
 		}
 	}
 	before := x.cols.Len()
-	filter(x.cols, func(at int64, v model.Version) bool {
+	x.cols.Keep(func(at int64, v model.Version) bool {
 		return !have[at] && !slices.ContainsFunc(mine, func(t model.Tombstone) bool { return t.MinT <= at && at <= t.MaxT && v < t.Version })
 	})
 	return before - x.cols.Len(), nil
-}
-
-// filter leaves the samples that are to stay.
-func filter(cols *model.Columns, stays func(at int64, v model.Version) bool) {
-	n := 0
-	for i, at := range cols.T {
-		if !stays(at, cols.Ver[i]) {
-			continue
-		}
-		cols.T[n], cols.V[n], cols.Ver[n] = at, cols.V[i], cols.Ver[i]
-		if len(cols.ST) > 0 {
-			cols.ST[n] = cols.ST[i]
-		}
-		n++
-	}
-	cols.T, cols.V, cols.Ver = cols.T[:n], cols.V[:n], cols.Ver[:n]
-	if len(cols.ST) > 0 {
-		cols.ST = cols.ST[:n]
-	}
-	cols.Hist = slices.DeleteFunc(cols.Hist, func(p model.HistogramPoint) bool { return !stays(p.T, p.Ver) })
 }
 
 // errIncomplete says that what is there cannot be told now.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/count-db/count/internal/pause"
 )
 
 const (
@@ -82,7 +84,7 @@ func (n *Node) Do(ctx context.Context, make func() (*http.Request, error)) (*htt
 		if time.Since(since) > patience {
 			return nil, fmt.Errorf("given up after %v: %w", patience, err)
 		}
-		if err := rest(ctx, max(wait, asked)); err != nil {
+		if err := pause.For(ctx, max(wait, asked)); err != nil {
 			return nil, err
 		}
 	}
@@ -111,16 +113,4 @@ func refusal(resp *http.Response) (wait time.Duration, err error) {
 		}
 	}
 	return wait, e
-}
-
-// rest waits, or returns why not.
-func rest(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -1,14 +1,11 @@
 package partial_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,13 +17,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"pgregory.net/rapid"
 
+	"github.com/count-db/count/internal/golden"
 	"github.com/count-db/count/internal/wire"
 	"github.com/count-db/count/promql/memstore"
 	"github.com/count-db/count/promql/partial"
 	"github.com/count-db/count/promql/store"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write golden files anew")
 
 var testGrid = partial.Grid{Start: 600_000, End: 1_200_000, Step: 60_000}
 
@@ -238,19 +234,7 @@ func TestGolden(t *testing.T) {
 		p := compile(t, query, testGrid)
 		got := run(t, p, testGrid, m).Append(nil, query)
 		name := fmt.Sprintf("testdata/v1-%d.golden", i)
-		if *rewrite {
-			if err := os.WriteFile(name, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s: the bytes are not those of %s: a new form needs a new version", query, name)
-		}
-		if _, err := partial.Decode(p, testGrid, want); err != nil {
+		if _, err := partial.Decode(p, testGrid, golden.Check(t, name, got)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -55,17 +55,7 @@ func TestResultsAreWrittenAsByPrometheus(t *testing.T) {
 			data.ResultType, data.Result = parser.ValueTypeMatrix, m
 		}
 		resp.Data = data
-		want, err := api.JSONCodec{}.Encode(resp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := resultCodec{}.Encode(resp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(got) != string(want) {
-			t.Fatalf("\n got %s\nwant %s", got, want)
-		}
+		sameAsPrometheus(t, resp)
 	})
 }
 
@@ -73,17 +63,23 @@ func TestResultsAreWrittenAsByPrometheus(t *testing.T) {
 func TestOtherAnswersAreLeftToPrometheus(t *testing.T) {
 	for _, data := range []any{nil, []string{"a"}, &api.QueryData{ResultType: parser.ValueTypeScalar, Result: promql.Scalar{T: 1, V: 2}}} {
 		resp := &api.Response{Status: "success", Data: data}
-		want, err := api.JSONCodec{}.Encode(resp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := resultCodec{}.Encode(resp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(got) != string(want) {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		sameAsPrometheus(t, resp)
+	}
+}
+
+// sameAsPrometheus fails unless an answer is written as Prometheus writes it.
+func sameAsPrometheus(t rapid.TB, resp *api.Response) {
+	t.Helper()
+	want, err := api.JSONCodec{}.Encode(resp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := resultCodec{}.Encode(resp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Fatalf("\n got %s\nwant %s", got, want)
 	}
 }
 

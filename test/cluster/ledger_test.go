@@ -88,6 +88,31 @@ func (l *ledger) check(t *testing.T, n *process.Node, series string) (complete b
 	return true
 }
 
+// refusedNothing says so where a write was refused.
+func (l *ledger) refusedNothing(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if refused := l.refusals.Load(); refused > 0 {
+		t.Errorf("%d writes were refused: %s", refused, l.first)
+	}
+}
+
+// completeWithout kills a node and reads what so many clients of a load wrote
+// through each of the others, which are all that live: the answers are complete.
+func (l *ledger) completeWithout(t *testing.T, c *nodes, dead, clients int, others ...int) {
+	t.Helper()
+	c.node(dead).Kill()
+	for _, id := range others {
+		c.sees(id, len(others))
+		for client := range clients {
+			if !l.check(t, c.node(id), fmt.Sprintf("client.%d", client)) {
+				t.Errorf("an incomplete read through node %d with node %d dead", id, dead)
+			}
+		}
+	}
+}
+
 // converged says why the nodes do not all hold the same.
 func (l *ledger) converged(c *nodes) error {
 	l.mu.Lock()
