@@ -349,8 +349,8 @@ func (c *Cluster) Change(ctx context.Context, wish rebalance.Request) error {
 	if !t.alone && !c.majority.Load() {
 		return unavailable(ErrMinority)
 	}
-	if wish.Kind == rebalance.Remove && (wish.Node == c.opts.Node || c.inSight(wish.Node)) {
-		return fmt.Errorf("%w: node %d answers: it can leave by itself", rebalance.ErrRefused, wish.Node)
+	if wish.Kind == rebalance.Remove && t.record.Member(wish.Node) != nil && (wish.Node == c.opts.Node || c.inSight(wish.Node)) {
+		return fmt.Errorf("%w: node %d is in sight: it can leave by itself; a dead one is in sight for FAILURE_TIMEOUT at most", rebalance.ErrRefused, wish.Node)
 	}
 	next, err := rebalance.Begin(t.record, wish)
 	if err != nil {

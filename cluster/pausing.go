@@ -29,7 +29,7 @@ func (c *Cluster) PauseChange(ctx context.Context, paused bool) error {
 	case t == nil:
 		return unavailable(c.notFounded())
 	case !t.ring.Changing():
-		return fmt.Errorf("%w: no change is under way", rebalance.ErrDone)
+		return fmt.Errorf("%w: no change of the ring is under way", rebalance.ErrDone)
 	}
 	err := c.takePause(&membership.Pause{Ring: t.ring.Number(), Paused: paused, At: c.clock.Now()})
 	if err != nil {

@@ -47,7 +47,7 @@ var (
 	// ErrChanging means that another change is under way: ask again when it ended.
 	ErrChanging = errors.New("another change of the ring is under way")
 	// ErrDone means that the ring is already as wished.
-	ErrDone = errors.New("the ring is already so")
+	ErrDone = errors.New("nothing is to be done")
 	// ErrRefused means that no ring can be as wished.
 	ErrRefused = errors.New("the ring cannot be changed so")
 	// ErrVotes means that a change must not end yet: too few members would have a
@@ -105,7 +105,7 @@ func apply(now *membership.RingRecord, wish Request) ([]membership.RingMember, i
 			return nil, 0, fmt.Errorf("%w: the replication factor is 1 to %d", ErrRefused, MaxCopies)
 		}
 		if wish.RF == now.RF {
-			return nil, 0, ErrDone
+			return nil, 0, fmt.Errorf("%w: the ring has it already", ErrDone)
 		}
 		return members, wish.RF, nil
 	}
@@ -145,7 +145,7 @@ func join(members []membership.RingMember, rf int, wish Request, at int) ([]memb
 // recording the new one.
 func Finish(dual *membership.RingRecord, reports map[ring.NodeID]Report) (*membership.RingRecord, error) {
 	if dual.Next == nil {
-		return nil, fmt.Errorf("%w: no change is under way", ErrDone)
+		return nil, fmt.Errorf("%w: no change of the ring is under way", ErrDone)
 	}
 	final := &membership.RingRecord{
 		Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.Next.RF, Members: slices.Clone(dual.Next.Members),
@@ -171,7 +171,7 @@ func Finish(dual *membership.RingRecord, reports map[ring.NodeID]Report) (*membe
 // at any time: every write of the dual ring is at W of the old candidates.
 func Abort(dual *membership.RingRecord) (*membership.RingRecord, error) {
 	if dual.Next == nil {
-		return nil, fmt.Errorf("%w: no change is under way", ErrDone)
+		return nil, fmt.Errorf("%w: no change of the ring is under way", ErrDone)
 	}
 	return &membership.RingRecord{Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.RF, Members: dual.Members}, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,6 +24,8 @@ type client struct {
 	base   string
 	http   *http.Client
 	secret string // of the cluster, for other nodes; empty: none
+	// forNodes says that the secret opens what is asked for.
+	forNodes bool
 }
 
 // parse parses flags and arguments in any order and returns the arguments.
@@ -77,7 +80,22 @@ func (c *client) patiently(ctx context.Context, method, path, contentType string
 		return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return text, fmt.Errorf("%s answered %s: %s", c.base, resp.Status, strings.TrimSpace(string(text)))
+		refused := fmt.Errorf("%s answered %s: %s", c.base, resp.Status, reason(text))
+		if resp.StatusCode == http.StatusForbidden && c.forNodes && c.secret == "" {
+			refused = fmt.Errorf("%w (CLUSTER_SECRET is not set here)", refused)
+		}
+		return text, refused
 	}
 	return text, nil
+}
+
+// reason is what a node says of a request that it refuses, without its JSON.
+func reason(body []byte) string {
+	var e struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &e) == nil && e.Error != "" {
+		return e.Error
+	}
+	return strings.TrimSpace(string(body))
 }

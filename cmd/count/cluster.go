@@ -115,6 +115,8 @@ func runCluster(ctx context.Context, c call) error {
 	case len(args) == 1 && args[0] == "status":
 	case len(args) == 1 && args[0] == "recover" && *force:
 		return recoverCluster(ctx, c, node, *raw)
+	case len(args) == 1 && args[0] == "recover":
+		return &usageError{errors.New("recover founds a ring without the members that are not reached, and acknowledged writes may be missing then: it wants --force")}
 	case len(args) == 1 && args[0] == "ring":
 		return showRing(ctx, c, node, "", *raw)
 	case len(args) == 2 && args[0] == "owners" && args[1] != "":

@@ -75,7 +75,7 @@ func (r *reach) client() (*client, error) {
 		return nil, err
 	}
 	shown := &showing{next: transport, host: host, authorization: r.authorization()}
-	return &client{base: base, http: &http.Client{Transport: shown}, secret: r.secret}, nil
+	return &client{base: base, http: &http.Client{Transport: shown}, secret: r.secret, forNodes: r.forNodes}, nil
 }
 
 // base completes an address to a URL without a slash at its end.
