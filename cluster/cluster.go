@@ -79,6 +79,7 @@ type Cluster struct {
 	fresh     atomic.Bool // this node began with an empty disk and founded ring 1 in this start
 	ledger    *frontier.Ledger
 	snapshots snapshots
+	readings  readings
 	vouched   vouched
 	helped    atomic.Uint64 // the member that last proved this node's copy complete; 0 = none
 
@@ -131,6 +132,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 		c.gossip = newGossip(c)
 	}
 	c.resumeFloors()
+	c.noteReading()
 	if err := c.begin(); err != nil {
 		stop()
 		return nil, errors.Join(err, store.Close())

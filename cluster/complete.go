@@ -93,15 +93,14 @@ func (c *Cluster) snap(t *topology) {
 }
 
 // before returns the newest snapshot of the epoch that lies before a cut.
-func (s *snapshots) before(epoch uint64, cut time.Time) (snapshot, bool) {
-	version := model.VersionAt(cut.UnixMicro())
+func (s *snapshots) before(epoch uint64, upTo cut) (snapshot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.epoch != epoch {
 		return snapshot{}, false
 	}
 	for i := len(s.kept) - 1; i >= 0; i-- {
-		if k := &s.kept[i]; k.at.Before(cut) && k.highest < version {
+		if k := &s.kept[i]; k.highest < upTo.version {
 			return *k, true
 		}
 	}
@@ -110,8 +109,8 @@ func (s *snapshots) before(epoch uint64, cut time.Time) (snapshot, bool) {
 
 // vouch tells a member that it holds all that this node held at a snapshot
 // before the cut: every comparison with it up to there succeeded.
-func (c *Cluster) vouch(t *topology, id ring.NodeID, cut time.Time) {
-	s, ok := c.snapshots.before(c.epoch(t), cut)
+func (c *Cluster) vouch(t *topology, id ring.NodeID, upTo cut) {
+	s, ok := c.snapshots.before(c.epoch(t), upTo)
 	if !ok {
 		return
 	}

@@ -24,7 +24,7 @@ import (
 // from an owner's: they are few.
 //
 // Samples that came less than two write deadlines ago are left out: they may
-// still be on their way.
+// still be on their way (cut.go).
 
 // sliceLength is the length of a slice of time.
 const sliceLength = int64(10 * time.Minute / time.Millisecond)
@@ -44,6 +44,7 @@ func (c *Cluster) compare() {
 			return
 		case <-tick.C:
 		}
+		c.noteReading()
 		t := c.topo.Load()
 		if t == nil {
 			continue
@@ -65,17 +66,17 @@ func (c *Cluster) compare() {
 			if !t.owesAnything(id) {
 				continue // it copies everything: a comparison would find it empty
 			}
-			cut := c.cut(4)
+			upTo := c.cut(4)
 			regular := due
 			if since, waits := waiting[id]; waits {
-				cut = c.cut(looks)
-				s, ok := c.snapshots.before(c.epoch(t), cut)
+				upTo = c.cut(looks)
+				s, ok := c.snapshots.before(c.epoch(t), upTo)
 				regular = due || ok && !s.at.Before(since)
 			} else if c.lacksNewest(t, id) {
-				regular, cut = true, c.cut(looks)
+				regular, upTo = true, c.cut(looks)
 			}
 			if c.ctx.Err() == nil {
-				c.compareDue(t, id, regular, cut)
+				c.compareDue(t, id, regular, upTo)
 			}
 		}
 		c.changes.prune(time.Now().Add(-3*c.opts.DigestInterval), c.newest.oldest(time.Now()))
@@ -85,14 +86,8 @@ func (c *Cluster) compare() {
 // looks is how often in an interval it is looked for what is to be compared.
 const looks = 12
 
-// cut is the time before which everything has arrived, on a grid of parts of the
-// interval, so that all members ask for the same digests and compute them once.
-func (c *Cluster) cut(parts time.Duration) time.Time {
-	return time.Now().Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / parts)
-}
-
 // compareDue compares with one member, up to the cut, what is due.
-func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time.Time) {
+func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, upTo cut) {
 	c.mu.Lock()
 	inSight := c.view.InSight(id)
 	c.mu.Unlock()
@@ -106,7 +101,7 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time
 	}
 	sent := 0
 	for _, r := range ranges {
-		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt, model.VersionAt(cut.UnixMicro()))
+		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt, upTo.version)
 		if err != nil {
 			if c.ctx.Err() == nil {
 				c.warn("the comparison with another node goes on later", err, "node", id)
@@ -121,8 +116,8 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, cut time
 		c.info("differences found and sent", "node", id, "samples", sent)
 	}
 	if c.changes.done(id, since) {
-		c.newest.held(id, cut)
-		c.vouch(t, id, cut)
+		c.newest.held(id, upTo.at)
+		c.vouch(t, id, upTo)
 	}
 }
 

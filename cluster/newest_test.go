@@ -62,6 +62,38 @@ func TestNewestIsComparedInSeconds(t *testing.T) {
 	})
 }
 
+// TestClockAhead: versions that lie ahead of the clocks of most nodes do not hide
+// what a node misses: a clock that is ahead takes all versions along.
+func TestClockAhead(t *testing.T) {
+	for _, ahead := range []time.Duration{3 * time.Minute, 30 * time.Hour} {
+		bubble(t, func(t *testing.T) {
+			tc := newTestCluster(t, 3, 3)
+			tc.ready()
+			a, b := tc.nodes[0], tc.nodes[1]
+			b.clock.skew = ahead
+			pause(5 * time.Minute)
+			long := time.Now().Add(-40 * 24 * time.Hour).UnixMilli()
+			tc.mustWrite(b, "0001", long, 7)
+			pause(5 * time.Minute)
+			for i, within := range []time.Duration{20 * time.Second, 3 * time.Minute} {
+				at := long + int64(i)
+				if i == 0 {
+					a.numbered(t, "0001", at, 8, 1)
+				} else {
+					a.put(t, "0001", at, 8, a.clock.Now())
+				}
+				tc.until("what only node 1 has is at node 2", within, func() bool {
+					_, has := b.holds("0001", at)
+					return has
+				})
+			}
+			if age := time.Since(a.newest.oldest(time.Now())); age > 3*time.Minute {
+				t.Errorf("the newest that is known to be everywhere is %s old", age)
+			}
+		})
+	}
+}
+
 // TestNewestDeletesAreCompared: a delete that a node misses is brought to it in
 // seconds, too.
 func TestNewestDeletesAreCompared(t *testing.T) {

@@ -94,7 +94,7 @@ func (c *Cluster) verify() {
 			}
 			continue
 		}
-		_, err := c.compareWith(c.ctx, t, task.Peer, task.Range.MinT, task.Range.MaxT, c.settledVersion(began))
+		_, err := c.compareWith(c.ctx, t, task.Peer, task.Range.MinT, task.Range.MaxT, c.cut(4).version)
 		c.verifying.note(task, err, time.Now())
 		wait = max(verifyMin, antientropy.Rest(time.Since(began), c.opts.VerifyShare))
 	}
@@ -108,12 +108,6 @@ func (c *Cluster) otherMembers(t *topology) []ring.NodeID {
 		}
 	}
 	return out
-}
-
-// settledVersion is the version below which everything has arrived: on a grid,
-// so that all members ask for the same digests and compute them once.
-func (c *Cluster) settledVersion(now time.Time) model.Version {
-	return model.VersionAt(now.Add(-2 * c.opts.WriteDeadline).Truncate(c.opts.DigestInterval / 4).UnixMicro())
 }
 
 // Repaired is the outcome of a Repair with one member.
@@ -136,7 +130,7 @@ func (c *Cluster) Repair(ctx context.Context, mint, maxt int64, dry bool) ([]Rep
 	case c.refill.running():
 		return nil, unavailable(ErrRefilling)
 	}
-	before := c.settledVersion(time.Now())
+	before := c.cut(4).version
 	out := []Repaired{}
 	for _, id := range c.otherMembers(t) {
 		r := Repaired{Node: id}

@@ -460,7 +460,7 @@ func (c *Cluster) readBack(ctx context.Context, t *topology, now time.Time) (don
 	}
 	c.stats.rotten.Inc()
 	c.info("a window no longer reads as it did: what it lost is brought back", "window", w)
-	a.before = c.settledVersion(now)
+	a.before = c.cut(4).version
 	for _, id := range c.otherMembers(t) {
 		if c.inSight(id) {
 			err = c.repairWith(ctx, t, &Repaired{Node: id}, a, false)

@@ -158,13 +158,13 @@ func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello
 	return in, theirs, nil
 }
 
-// refusal is why a connection was not upgraded.
+// refusal is why a connection was not upgraded. What was said before the connection
+// broke counts: a TLS server ends one that speaks plain HTTP with the request
+// unread, and where the request was longer than what it had taken in by then, the
+// kernel makes a reset of that, behind the answer.
 func refusal(resp *http.Response) error {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
 	var answer struct {
 		Error string `json:"error"`
 	}
@@ -176,6 +176,8 @@ func refusal(resp *http.Response) error {
 		return &HandshakeError{Text: "it speaks TLS, and this node does not: set CLUSTER_TLS=require, or prefer while the cluster changes over"}
 	case resp.StatusCode == http.StatusUnauthorized:
 		return &HandshakeError{Text: "it asks for a password, which the right CLUSTER_SECRET does without: the secret must be the same on all nodes"}
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	case resp.StatusCode == http.StatusForbidden:
 		return &HandshakeError{Text: answer.Error}
 	}
