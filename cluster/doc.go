@@ -66,7 +66,8 @@
 // intake.go (storing what is copied within its share, also for joins).
 //
 // Anti-entropy: newest.go (the newest minutes, every few seconds), changes.go (what
-// was written to and is due), digest.go (comparing and sending what differs),
+// was written to and is due), cut.go (how far a comparison goes), digest.go (comparing
+// and sending what differs),
 // windowdigest.go (digests of windows), seriesdigest.go (the second level), verify.go
 // (the cycle over everything, and repair by command), versions.go (what is sent, as
 // batches), pace.go (the share of a core).
