@@ -8,6 +8,7 @@ import (
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/caller"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
 )
@@ -23,6 +24,9 @@ func (c *Cluster) Delete(ctx context.Context, t model.Tombstone) error {
 		return unavailable(c.notFounded())
 	case topo.alone:
 		t.Version = c.clock.Now()
+		if caller.GaveUp(ctx) {
+			return unavailable(ErrGivenUp)
+		}
 		return c.local.Delete(ctx, t)
 	case !c.majority.Load():
 		return unavailable(ErrMinority)
@@ -33,6 +37,9 @@ func (c *Cluster) Delete(ctx context.Context, t model.Tombstone) error {
 		return err
 	}
 	t.Version = c.clock.Now()
+	if caller.GaveUp(ctx) {
+		return unavailable(ErrGivenUp)
+	}
 	return c.spreadDelete(ctx, topo, t)
 }
 

@@ -20,6 +20,9 @@ var (
 	// ErrStale means that a write could not be stamped above what its replicas
 	// have seen before its deadline.
 	ErrStale = errors.New("a newer write of the same series came between")
+	// ErrGivenUp means that the client of a write did not wait for its answer: it
+	// may have written something newer since.
+	ErrGivenUp = errors.New("the client has given the request up")
 	// ErrTooManySamples means that a query passed its limit.
 	ErrTooManySamples = errors.New("query would load too many samples into memory")
 	// ErrClosed means that the node is shutting down.

@@ -12,6 +12,7 @@ import (
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/caller"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/wire"
 )
@@ -97,6 +98,9 @@ func (w *write) hasMoved() bool {
 
 func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
 	b.Version = c.clock.Now()
+	if caller.GaveUp(ctx) {
+		return unavailable(ErrGivenUp)
+	}
 	_, wait, err := c.local.Begin(ctx, b, false)
 	if err == nil {
 		err = wait()
@@ -169,6 +173,9 @@ func (w *write) run(ctx context.Context, b *model.Batch) (copies int, err error)
 	defer w.release()
 	version := w.c.clock.Now()
 	for {
+		if caller.GaveUp(ctx) || !time.Now().Before(w.deadline) {
+			return 0, unavailable(ErrGivenUp) // after the stamp, or a pause in between made it the later one
+		}
 		w.begin(version)
 		w.sendToOwners(ctx)
 		w.appendHere(ctx, b)

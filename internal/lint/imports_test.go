@@ -24,6 +24,7 @@ internal/vfs        :
 internal/wire       :
 internal/invariants :
 internal/admission  :
+internal/caller     :
 internal/golden     :
 internal/noted      :
 internal/pause      :
@@ -31,7 +32,7 @@ internal/selfsigned :
 internal/telemetry  :
 internal/config     :
 internal/seriescache: internal/model
-internal/server     : internal/telemetry internal/selfsigned
+internal/server     : internal/caller internal/telemetry internal/selfsigned
 internal/web        : internal/telemetry
 internal/interchange: internal/model
 internal/transfer   : internal/leaves internal/interchange
@@ -43,7 +44,7 @@ test                : cmd engine ingest remote promql cluster dashboards interna
 `
 
 // leaves are what all parts may share.
-const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/golden internal/noted internal/pause internal/seriescache internal/selfsigned"
+const leaves = "internal/model internal/vfs internal/wire internal/invariants internal/admission internal/caller internal/golden internal/noted internal/pause internal/seriescache internal/selfsigned"
 
 type lawRow struct {
 	folder  string

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/engine"
+	"github.com/count-db/count/internal/caller"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/telemetry"
 	"github.com/count-db/count/internal/vfs"
@@ -22,6 +23,9 @@ type localAdmin struct {
 
 // Delete implements apiv1.Admin.
 func (a *localAdmin) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
+	if caller.GaveUp(ctx) {
+		return errGivenUp
+	}
 	return a.db.Delete(ctx, model.Tombstone{MinT: mint, MaxT: maxt, Matchers: ms})
 }
 

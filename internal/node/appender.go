@@ -11,6 +11,7 @@ import (
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/engine/registry"
 	"github.com/count-db/count/internal/admission"
+	"github.com/count-db/count/internal/caller"
 	"github.com/count-db/count/internal/model"
 )
 
@@ -26,12 +27,19 @@ const forgottenRetry = time.Second
 // full: somebody or the retention has to make room first.
 const diskFullRetry = 10 * time.Second
 
+// errGivenUp answers, if anybody, the client that did not wait: it may have
+// written something newer since.
+var errGivenUp = &admission.UnavailableError{Reason: "the client has given the request up"}
+
 // Append implements ingest.Appender.
 func (a *localAppender) Append(ctx context.Context, b *model.Batch) error {
 	if a.db.Versioned() {
 		// The data of a node that was one of a cluster. Its own clock is above all
 		// versions there are, so that nothing is stale.
 		b.Version = a.db.Clock().Now()
+	}
+	if caller.GaveUp(ctx) {
+		return errGivenUp
 	}
 	_, err := a.db.Append(ctx, b, engine.AppendOptions{})
 	return admissionError(err)

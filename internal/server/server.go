@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/count-db/count/internal/caller"
 	"github.com/count-db/count/internal/telemetry"
 )
 
@@ -98,6 +99,7 @@ func New(h Handlers, opts Options) (*Server, error) {
 func (s *Server) bound(h *http.Server) {
 	h.ReadHeaderTimeout, h.IdleTimeout, h.MaxHeaderBytes = headerTimeout, idleTimeout, maxHeader
 	h.ErrorLog = newErrorLog(s.opts.Logger)
+	h.ConnContext = caller.With
 }
 
 // Handler returns the handler of all routes, for tests that need no listener.

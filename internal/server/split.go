@@ -135,6 +135,9 @@ type prefixed struct {
 	first []byte // only the reader uses it
 }
 
+// NetConn returns the connection below, as tls.Conn's does.
+func (p *prefixed) NetConn() net.Conn { return p.Conn }
+
 // Read implements net.Conn.
 func (p *prefixed) Read(b []byte) (int, error) {
 	if len(p.first) == 0 {
