@@ -53,7 +53,8 @@ type Cluster struct {
 	seenStarts uint64                        // guarded by mu; of this node's disk, the most that others remember
 	heard      bool                          // guarded by mu; marks of others are not in the saved state yet
 	waits      error                         // guarded by mu; why the cluster is not founded
-	refused    map[string]string             // guarded by mu; who refused or was refused, and why
+	refused    map[string]refusal            // guarded by mu; who was refused, and why
+	apart      string                        // guarded by mu; why CLUSTER_NODES is not this node's cluster; empty: it is, as far as is known
 	misfits    map[ring.NodeID]string        // guarded by mu; members that cannot be talked to, and why
 	back       map[ring.NodeID]chan struct{} // guarded by mu; capacity 1: the node is back, bring it up to date
 	core       *agree.Core                   // guarded by mu; this node's part in deciding the next ring
@@ -120,7 +121,7 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
-		turns: map[ring.NodeID]uint64{}, refused: map[string]string{}, misfits: map[ring.NodeID]string{}, back: map[ring.NodeID]chan struct{}{},
+		turns: map[ring.NodeID]uint64{}, refused: map[string]refusal{}, misfits: map[ring.NodeID]string{}, back: map[ring.NodeID]chan struct{}{},
 		floors: floors, windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now(), o.timing.verify), lingering: map[*write]struct{}{}, changes: newChanges(), newest: newNewest(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},

@@ -55,7 +55,7 @@
 // Complete copies (C7): complete.go, vouching.go.
 //
 // Agreeing on a ring (C2): founding.go, agreeing.go, recover.go (by an operator's
-// word when a majority is lost).
+// word when a majority is lost), strangers.go (seeds of another cluster).
 //
 // Changing it (C3): changing.go (joining, and leading a change to its end),
 // leaving.go, copying.go (ranges to their new owners), pausing.go (pause, progress

@@ -23,8 +23,10 @@ const (
 func (c *Cluster) founder() bool { return slices.Contains(c.opts.Seeds, c.opts.Address) }
 
 // found asks the seeds until there is a ring, and again whenever no majority is
-// in sight: the members' addresses may all have changed.
+// in sight: the members' addresses may all have changed. Where there is a ring, it
+// also looks whether the seeds are of the same cluster.
 func (c *Cluster) found() {
+	var looked time.Time
 	for c.ctx.Err() == nil {
 		wait := seedInterval
 		if c.topo.Load() == nil {
@@ -32,6 +34,10 @@ func (c *Cluster) found() {
 		}
 		if c.topo.Load() == nil || !c.majority.Load() {
 			c.askSeeds()
+		}
+		if c.topo.Load() != nil && (looked.IsZero() || time.Since(looked) >= strangersEvery) {
+			c.checkSeeds()
+			looked = time.Now()
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -166,15 +172,16 @@ func (c *Cluster) adoptFrom(a seedAnswer) {
 	}
 }
 
-// probe asks whoever answers at the address for its ring.
+// probe asks whoever answers at the address for its ring. With an error the answer
+// may still say who that is.
 func (c *Cluster) probe(address string) (seedAnswer, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, probeTimeout)
 	defer cancel()
 	hello, payload, err := transport.Ask(ctx, c.opts.Dial, address, c, opRing, nil)
-	if err != nil {
-		return seedAnswer{}, err
-	}
 	a := seedAnswer{hello: hello}
+	if err != nil {
+		return a, err
+	}
 	if len(payload) > 0 {
 		if a.ringAnswer, err = decodeRing(payload); err != nil {
 			return a, fmt.Errorf("ring of node %d: %w", hello.Node, err)

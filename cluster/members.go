@@ -49,8 +49,8 @@ func (c *Cluster) Meet(h transport.Hello) error {
 		delete(c.refused, who)
 		return nil
 	}
-	if c.refused[who] != err.Error() {
-		c.refused[who] = err.Error()
+	known := c.refused[who].why
+	if c.refused[who] = (refusal{why: err.Error(), at: time.Now()}); known != err.Error() {
 		c.warn("another node is refused", err, "node", h.Node, "address", h.Address)
 	}
 	return err

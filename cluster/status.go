@@ -96,13 +96,20 @@ func (c *Cluster) problemsLocked(now time.Time) []string {
 			out = append(out, "the ring does not record this node's new disk yet: it has no vote on changes")
 		}
 	}
+	if c.apart != "" {
+		out = append(out, c.apart)
+	}
 	for _, n := range c.view.Nodes(now) {
 		if n.InRing && n.ID != c.opts.Node && !n.Up {
 			out = append(out, fmt.Sprintf("node %d at %s is not in sight", n.ID, n.Address)+c.whyAway(n.ID))
 		}
 	}
 	for _, who := range slices.Sorted(maps.Keys(c.refused)) {
-		out = append(out, c.refused[who])
+		if r := c.refused[who]; now.Sub(r.at) > refusedShown {
+			delete(c.refused, who)
+		} else {
+			out = append(out, r.why)
+		}
 	}
 	return out
 }

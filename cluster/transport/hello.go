@@ -97,7 +97,9 @@ func decodeHello(value string) (Hello, error) {
 	return h, nil
 }
 
-// Connect dials the address and upgrades the connection; ctx bounds all of it.
+// Connect dials the address and upgrades the connection; ctx bounds all of it. With
+// an error there may still be the Hello of who answered: only who it is, and not that
+// it is talked to.
 func Connect(ctx context.Context, dial DialFunc, address, kind string, g Greeter) (net.Conn, *bufio.Reader, Hello, error) {
 	nc, err := dial(ctx, address)
 	if err != nil {
@@ -113,7 +115,7 @@ func Connect(ctx context.Context, dial DialFunc, address, kind string, g Greeter
 	}
 	if err != nil {
 		_ = closeNow(nc) // what went wrong before is what matters
-		return nil, nil, Hello{}, err
+		return nil, nil, hello, err
 	}
 	return nc, in, hello, nil
 }
@@ -146,14 +148,15 @@ func upgrade(nc net.Conn, address, kind string, g Greeter) (*bufio.Reader, Hello
 		return nil, Hello{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, Hello{}, refusal(resp)
+		theirs, _ := decodeHello(resp.Header.Get(helloHeader)) // there where the introduction was what was refused
+		return nil, theirs, refusal(resp)
 	}
 	theirs, err := decodeHello(resp.Header.Get(helloHeader))
 	if err != nil {
 		return nil, Hello{}, err
 	}
 	if err := g.Meet(theirs); err != nil {
-		return nil, Hello{}, &RemoteError{Code: CodeRefused, Text: err.Error()}
+		return nil, theirs, &RemoteError{Code: CodeRefused, Text: err.Error()}
 	}
 	return in, theirs, nil
 }
@@ -185,11 +188,11 @@ func refusal(resp *http.Response) error {
 }
 
 // Ask makes one call to whoever answers at the address, over a connection of its
-// own.
+// own. The Hello is as Connect returns it.
 func Ask(ctx context.Context, dial DialFunc, address string, g Greeter, op Op, payload []byte) (Hello, []byte, error) {
 	nc, in, hello, err := Connect(ctx, dial, address, KindCalls, g)
 	if err != nil {
-		return Hello{}, nil, err
+		return hello, nil, err
 	}
 	c := newClient(nc, in, nil, RequestIDs{})
 	var running sync.WaitGroup

@@ -110,13 +110,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusBadRequest, "%v", err)
 		return
 	}
-	if err := s.greeter.Meet(theirs); err != nil {
-		refuse(http.StatusConflict, "%v", err)
-		return
-	}
+	meetErr := s.greeter.Meet(theirs)
 	mine, err := encodeHello(s.greeter.Hello())
 	if err != nil {
 		refuse(http.StatusInternalServerError, "%v", err)
+		return
+	}
+	if meetErr != nil {
+		w.Header().Set(helloHeader, mine) // so that the other side knows who does not want it
+		refuse(http.StatusConflict, "%v", meetErr)
 		return
 	}
 	nc, rw, err := http.NewResponseController(w).Hijack()

@@ -1,14 +1,41 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/count-db/count/test/process"
 )
+
+// saysApart waits until a node says, wherever somebody may look, that its disk
+// belongs to another cluster than its CLUSTER_NODES name.
+func saysApart(t *testing.T, n *process.Node) {
+	t.Helper()
+	const want = "the disk of this node belongs to another cluster than CLUSTER_NODES names"
+	n.Eventually(20*time.Second, "it says that it is apart", func() error {
+		h, err := healthOf(n)
+		if err == nil && (h.Status != "degraded" || !h.Ready || !strings.Contains(strings.Join(h.Reasons, "; "), want)) {
+			err = fmt.Errorf("%+v", h)
+		}
+		if err == nil && !strings.Contains(n.Log(), want) {
+			err = errors.New("it is not in the log")
+		}
+		return err
+	})
+	n.Eventually(20*time.Second, "the command says so", func() error {
+		cmd := exec.Command(process.Binary(t), "cluster", "status", "--server", n.URL)
+		out, err := cmd.CombinedOutput()
+		if err == nil && !strings.Contains(string(out), "problem: "+want) {
+			err = fmt.Errorf("%s", out)
+		}
+		return err
+	})
+}
 
 // TestStrangersDoNotJoin: nodes that must not get into a cluster are told why and
 // change nothing of it: one with another secret or CLUSTER_NAME, one with the
@@ -61,13 +88,15 @@ func TestStrangersDoNotJoin(t *testing.T) {
 		}
 		n.Kill()
 	}
-	// The member of another cluster stays one: CLUSTER_NODES is for finding it.
+	// The member of another cluster stays one, and says so: CLUSTER_NODES is for
+	// finding it.
 	founder.Kill()
 	founder.Restart("CLUSTER_NODES=" + seeds[0])
 	founder.WaitReady()
 	if points, complete, err := read(founder, "known"); err != nil || !complete || points[at] != 667 {
 		t.Errorf("the other cluster: %v, complete %v, %v", points, complete, err)
 	}
+	saysApart(t, founder)
 	for _, n := range c.all {
 		members(n, 3)
 		points, complete, err := read(n, "known")
