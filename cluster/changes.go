@@ -28,11 +28,12 @@ type changes struct {
 	met    map[ring.NodeID]string    // guarded by mu; members seen since the start, and their disks
 	full   map[ring.NodeID]bool      // guarded by mu; members with which everything was compared, and all since
 	all    time.Time                 // guarded by mu; too much was written to until then
+	failed map[ring.NodeID]string    // guarded by mu; why the last comparison with a member failed
 }
 
 func newChanges() *changes {
 	return &changes{
-		slices: map[int64]time.Time{}, since: map[ring.NodeID]time.Time{}, lost: map[ring.NodeID]time.Time{}, met: map[ring.NodeID]string{}, full: map[ring.NodeID]bool{},
+		slices: map[int64]time.Time{}, since: map[ring.NodeID]time.Time{}, lost: map[ring.NodeID]time.Time{}, met: map[ring.NodeID]string{}, full: map[ring.NodeID]bool{}, failed: map[ring.NodeID]string{},
 	}
 }
 
@@ -99,11 +100,15 @@ func (c *changes) back(id ring.NodeID, disk string, margin time.Duration) {
 	}
 }
 
-// again makes what was due be due once more.
-func (c *changes) again(id ring.NodeID, since time.Time) {
+// again makes what was due be due once more, because it failed, and says whether
+// it did so for another reason than before.
+func (c *changes) again(id ring.NodeID, since time.Time, err error) (isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sinceLocked(id, since)
+	isNew = c.failed[id] != err.Error()
+	c.failed[id] = err.Error()
+	return isNew
 }
 
 func (c *changes) sinceLocked(id ring.NodeID, since time.Time) {
@@ -138,6 +143,7 @@ func (c *changes) due(id ring.NodeID, regular bool, then time.Time) (ranges []ti
 func (c *changes) done(id ring.NodeID, since time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.failed, id)
 	if since.IsZero() {
 		c.full[id] = true
 	}

@@ -70,6 +70,9 @@ func (c *Cluster) epoch(t *topology) uint64 {
 	return c.instance + t.ring.Number() + c.refill.times()<<32
 }
 
+// isEpochOf says whether an epoch is one of the start with that random number.
+func isEpochOf(random, number, epoch uint64) bool { return uint32(epoch-number) == uint32(random) }
+
 // beganEmpty says whether this node held nothing when its epoch began: it
 // founded the cluster in this start and has merged nothing from others since.
 func (c *Cluster) beganEmpty(t *topology) bool {

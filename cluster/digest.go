@@ -103,9 +103,8 @@ func (c *Cluster) compareDue(t *topology, id ring.NodeID, regular bool, upTo cut
 	for _, r := range ranges {
 		n, err := c.compareWith(c.ctx, t, id, r.mint, r.maxt, upTo.version)
 		if err != nil {
-			if c.ctx.Err() == nil {
+			if c.ctx.Err() == nil && c.changes.again(id, since, err) {
 				c.warn("the comparison with another node goes on later", err, "node", id)
-				c.changes.again(id, since)
 			}
 			return
 		}

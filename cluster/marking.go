@@ -52,11 +52,13 @@ func (c *Cluster) mark() uint64 {
 	return 0
 }
 
-// heardMark remembers the mark of another node's start.
-func (c *Cluster) heardMark(from ring.NodeID, mark uint64) {
+// heardMark remembers the mark of another node's start, if it is of the last one
+// that was seen: what the start before it had sent may come later, and its mark
+// would make the disk look like a copy from before it.
+func (c *Cluster) heardMark(from ring.NodeID, number, epoch, mark uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if seen := c.state.Seen[from]; mark > seen.Mark {
+	if seen := c.state.Seen[from]; mark > seen.Mark && isEpochOf(seen.Random, number, epoch) {
 		seen.Mark = mark
 		c.state.Seen[from], c.heard = seen, true
 	}

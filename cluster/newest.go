@@ -196,7 +196,7 @@ func (c *Cluster) serveHolds(from ring.NodeID, d *wire.Decoder, w *transport.Ans
 	if d.Err() != nil {
 		return d.Err()
 	}
-	c.heardMark(from, mark)
+	c.heardMark(from, number, epoch, mark)
 	if err := c.vouchesBy(number); err != nil {
 		return err
 	}

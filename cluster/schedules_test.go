@@ -185,6 +185,29 @@ func TestCopyOfTheLastStartRefills(t *testing.T) {
 	})
 }
 
+// TestLateMarkOfAnEarlierStart: a mark that an earlier start of a node had sent,
+// and that comes after the next one was seen, does not make its disk an older copy.
+func TestLateMarkOfAnEarlierStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		a, b := tc.nodes[0], tc.nodes[1]
+		tc.mustWrite(a, "0000", 1, 1)
+		pause(time.Minute)
+		number, epoch, mark := a.topo.Load().ring.Number(), a.epoch(a.topo.Load()), a.mark()
+		if mark == 0 {
+			t.Fatal("nothing was marked")
+		}
+		restart := func() { tc.stop(a); tc.start(a); tc.ready(); pause(time.Minute) }
+		restart()
+		b.heardMark(a.id, number, epoch, mark)
+		restart()
+		if a.refill.times() > 0 {
+			t.Fatal("it refilled after plain restarts")
+		}
+	})
+}
+
 // TestCoordinatorKilledBetweenCopies: the coordinator dies when one copy besides
 // its own is there and nothing says that the third is missing.
 func TestCoordinatorKilledBetweenCopies(t *testing.T) {
