@@ -60,6 +60,8 @@ type simHistory struct {
 	first  string // the first failure
 	failed chan struct{}
 
+	answers simSum // of all complete reads
+
 	acked, refused, reads, marked, deletes int
 }
 
@@ -198,6 +200,7 @@ func (h *simHistory) endRead(r simRead, got map[string]map[int64]float64, comple
 		return
 	}
 	h.reads++
+	h.answers.add(r, got)
 	for _, k := range h.keysLocked() {
 		if r.series != nil && !r.series[k.name] {
 			continue

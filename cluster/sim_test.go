@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 )
@@ -26,11 +28,13 @@ import (
 //     settled, all owners hold the same, nobody else holds anything, nobody is owed
 //     anything, deletes are forgotten, and nothing is lost (untilWhole).
 //
-// COUNT_SEEDS says how many lives, COUNT_SEED_FROM with which seed they begin, and
-// COUNT_SEED names a single one to be lived again. A failure prints that command
-// and what happened last. What happens follows from the seed; in which order
-// goroutines that are ready at the same time run, and maps are walked, does not: a
-// life that failed may have to be lived some times (-count) until it fails again.
+// What happens follows from the seed; in which order goroutines that are ready at the
+// same time run, and maps are walked, follows from it only with the runtime of
+// test/simulation: `make simulate SEEDS=N FROM=M` lives lives that are the same each
+// time, by their hash. Otherwise COUNT_SEEDS says how many lives, COUNT_SEED_FROM with
+// which seed they begin, COUNT_SEED names a single one, and COUNT_SEED_LOG has all be
+// told that happened; a life that failed may have to be lived some times (-count)
+// until it fails again.
 func TestSimulation(t *testing.T) {
 	began, lives := time.Now(), 0
 	var all simTotals
@@ -39,7 +43,10 @@ func TestSimulation(t *testing.T) {
 		lives++
 		all.add(h)
 		if testing.Verbose() {
-			t.Logf("seed %d: %s of virtual time, %d operations, %d reads: %s", seed, h.took.Round(time.Second), len(h.ops), h.reads, h.log[0])
+			t.Logf("seed %d: hash %016x, %s of virtual time, %d operations, %d reads: %s", seed, h.hash(), h.took.Round(time.Second), len(h.ops), h.reads, h.log[0])
+		}
+		if os.Getenv("COUNT_SEED_LOG") != "" {
+			t.Log("\n" + strings.Join(h.log, "\n"))
 		}
 		if h.first != "" {
 			t.Fatalf("seed %d: %s\n\nagain: COUNT_SEED=%d go test -run 'TestSimulation$' -count=20 -failfast ./cluster\n\n%s\n%s", seed, h.first, seed, h.log[0], h.tell(120))
@@ -78,6 +85,7 @@ func simulate(t *testing.T, seed uint64, b sabotage) (h *simHistory) {
 	t.Helper()
 	// Goroutines take turns: fewer orders in which they may run.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		p := newProfile(rng)
@@ -86,6 +94,7 @@ func simulate(t *testing.T, seed uint64, b sabotage) (h *simHistory) {
 		s.live()
 		s.endAll()
 		s.wg.Wait()
+		s.noteDisks()
 		s.log = append([]string{p.String()}, s.log...)
 		s.took = time.Since(s.began)
 		h = s.simHistory
