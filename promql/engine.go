@@ -28,13 +28,17 @@ var (
 	_ promql.QuerySlotAcquirer = (*Engine)(nil)
 )
 
-// NewParser returns a parser for all of PromQL, experimental functions included.
-func NewParser() parser.Parser {
-	return parser.NewParser(parser.Options{
+// NewParser returns a parser for all of PromQL, experimental functions included,
+// of queries of the default length.
+func NewParser() parser.Parser { return newParser(DefaultMaxQueryLength) }
+
+// newParser returns a parser of queries of at most maxLength bytes.
+func newParser(maxLength int) parser.Parser {
+	return &boundedParser{maxLength: maxLength, Parser: parser.NewParser(parser.Options{
 		EnableExperimentalFunctions: true,
 		EnableBinopFillModifiers:    true,
 		EnableUnquotedUTF8Names:     true,
-	})
+	})}
 }
 
 // New returns an engine.
@@ -47,7 +51,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{parser: NewParser(), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), slow: &slowQueries{limit: opts.SlowQueries}, stats: stats, opts: opts}
+	e := &Engine{parser: newParser(opts.MaxQueryLength), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), slow: &slowQueries{limit: opts.SlowQueries}, stats: stats, opts: opts}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      opts.Registerer,

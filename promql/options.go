@@ -26,6 +26,9 @@ type Options struct {
 	Timeout time.Duration
 	// MaxSamples is the most samples a query may hold in memory; 50,000,000.
 	MaxSamples int
+	// MaxQueryLength is the most bytes of one query, and of the selectors of one
+	// request together; 1 MiB.
+	MaxQueryLength int
 	// Concurrency is the most queries that run at once, others wait; 20.
 	Concurrency int
 	// SlowQueries is how many of the slowest queries of the last hour are kept to
@@ -59,6 +62,9 @@ func (o Options) Validate() error {
 	if o.MaxSamples < 0 {
 		errs = append(errs, fmt.Errorf("maximum of samples %d is negative", o.MaxSamples))
 	}
+	if o.MaxQueryLength < 0 {
+		errs = append(errs, fmt.Errorf("maximum length of a query %d is negative", o.MaxQueryLength))
+	}
 	if o.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("query concurrency %d is negative", o.Concurrency))
 	}
@@ -77,6 +83,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxSamples == 0 {
 		o.MaxSamples = DefaultMaxSamples
+	}
+	if o.MaxQueryLength == 0 {
+		o.MaxQueryLength = DefaultMaxQueryLength
 	}
 	if o.Concurrency == 0 {
 		o.Concurrency = DefaultConcurrency

@@ -210,7 +210,7 @@ func (h *handler) read(r *http.Request, req *request, zipped bool) error {
 		return tooLarge
 	}
 	reserve := func(n int64) error {
-		if err := h.deps.Sink.Reserve(n); err != nil {
+		if err := admission.ReserveMore(h.deps.Sink, req.reserved, n); err != nil {
 			return err
 		}
 		req.reserved += n

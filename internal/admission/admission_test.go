@@ -123,3 +123,42 @@ func TestLimitsValidate(t *testing.T) {
 		}
 	}
 }
+
+// gate is a Memory of a few bytes.
+type gate struct{ limit, used int64 }
+
+func (g *gate) Reserve(n int64) error {
+	switch {
+	case n > g.limit:
+		return ErrTooLarge
+	case g.used+n > g.limit:
+		return ErrOverloaded
+	}
+	g.used += n
+	return nil
+}
+
+func (g *gate) Release(n int64) { g.used -= n }
+
+// TestReserveMore: a request that grows beyond what there is at all need not come
+// again, one that has only met others may.
+func TestReserveMore(t *testing.T) {
+	for _, c := range []struct {
+		others, held, more int64
+		want               error
+	}{
+		{0, 50, 50, nil},
+		{0, 50, 51, ErrTooLarge},
+		{30, 50, 30, ErrOverloaded},
+		{30, 50, 60, ErrTooLarge},
+	} {
+		g := &gate{limit: 100, used: c.others + c.held}
+		err := ReserveMore(g, c.held, c.more)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if used := c.others + c.held; err != nil && g.used != used {
+			t.Errorf("%+v: %d bytes are claimed, not %d", c, g.used, used)
+		}
+	}
+}

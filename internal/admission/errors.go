@@ -64,3 +64,28 @@ func StatusOf(err error) (code int, retryAfter time.Duration) {
 func RetryAfterSeconds(d time.Duration) string {
 	return fmt.Sprint(int64((d + time.Second - 1) / time.Second))
 }
+
+// Memory bounds what the requests being handled hold, in bytes.
+type Memory interface {
+	// Reserve claims memory, or says why not, at once: ErrOverloaded when there is
+	// none now, ErrTooLarge when there never will be so much.
+	Reserve(bytes int64) error
+	// Release gives back what Reserve claimed.
+	Release(bytes int64)
+}
+
+// ReserveMore claims n more bytes for a request that holds some already. A request
+// that will never fit as a whole is told so, and not to try again.
+func ReserveMore(m Memory, held, n int64) error {
+	err := m.Reserve(n)
+	if !errors.Is(err, ErrOverloaded) {
+		return err
+	}
+	switch whole := m.Reserve(held + n); {
+	case whole == nil:
+		m.Release(held + n) // there is room again, but the answer stands
+	case errors.Is(whole, ErrTooLarge):
+		return whole
+	}
+	return err
+}

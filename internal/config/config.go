@@ -53,6 +53,7 @@ type Config struct {
 	// Queries.
 	QueryTimeout          time.Duration
 	QueryMaxSamples       int
+	QueryMaxLength        int64
 	QueryConcurrency      int
 	QuerySlowKept         int
 	LookbackDelta         time.Duration

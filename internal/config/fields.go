@@ -100,6 +100,7 @@ func edgeFields() []field {
 
 		{key: "query_timeout", group: groupQueries, def: "2m", kind: durationKind(time.Millisecond, func(c *Config) *time.Duration { return &c.QueryTimeout }), help: "time after which a query is given up"},
 		{key: "query_max_samples", group: groupQueries, def: "50000000", kind: intKind(1, 1<<62, func(c *Config) *int { return &c.QueryMaxSamples }), help: "samples that one query may hold in memory"},
+		{key: "query_max_length", group: groupQueries, def: "1MiB", kind: sizeKind(1024, func(c *Config) *int64 { return &c.QueryMaxLength }), help: "bytes of one query, and of the selectors of one request together; longer ones are refused"},
 		{key: "query_concurrency", group: groupQueries, def: "20", kind: intKind(1, 100000, func(c *Config) *int { return &c.QueryConcurrency }), help: "queries that run at once; others wait"},
 		{key: "query_cache_size", group: groupQueries, def: "auto", shown: "auto (1/32 of the memory, at most 128MiB)", kind: autoSizeKind(func(c *Config) *int64 { return &c.QueryCacheSize }), help: "memory of the partial results that are kept for queries over the same steps, and used while nothing changed in the ranges of time that they are from; 0 = none; a request with nocache=1 computes all"},
 		{key: "query_slow_kept", group: groupQueries, def: "50", kind: intKind(0, 10000, func(c *Config) *int { return &c.QuerySlowKept }), help: "how many of the slowest queries of the last hour a node shows; 0 = none"},

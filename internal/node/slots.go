@@ -64,7 +64,7 @@ func (s *slots) fill(n *Node, p *parts) {
 	s.metadata.Set(p.api.Metadata)
 	s.federate.Set(p.api.Federate)
 	s.flush.Set(p.api.Flush)
-	s.otlp.Set(p.countingCopies(appendable.Handler(p.api.OTLP)))
+	s.otlp.Set(p.countingCopies(appendable.Bounded(p.pipeline, n.opts.Config.MaxBodySize, appendable.Handler(p.api.OTLP))))
 	s.fillCluster(n, p)
 }
 

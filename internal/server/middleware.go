@@ -25,6 +25,7 @@ import (
 type middleware struct {
 	logger      log.Logger
 	maxBody     int64
+	bodies      *budget                 // of those that are not writes
 	limits      map[class]time.Duration // from the header to the end of the answer; 0 = none
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
@@ -38,6 +39,7 @@ func newMiddleware(opts Options) *middleware {
 	return &middleware{
 		logger:  opts.Logger,
 		maxBody: opts.MaxBodySize,
+		bodies:  &budget{most: max(opts.MaxBodiesSize, opts.MaxBodySize)},
 		limits: map[class]time.Duration{
 			quick: quickTimeout,
 			write: writeTimeout,
@@ -75,26 +77,67 @@ func (m *middleware) wrap(row route, next http.Handler) http.Handler {
 		m.inFlight.Inc()
 		defer m.inFlight.Dec()
 		defer m.account(row, r, rec, start)
-		m.setDeadline(w, limit, start)
-		if r.Body != nil && row.class != stream {
-			defer m.drain(rec, r, r.Body)
-			if r.ContentLength > m.maxBody {
-				m.tooLarge(rec, r.ContentLength)
-				return
+		rec.end = m.setDeadline(w, limit, start)
+		rec.paced = row.class == query || row.class == stream
+		if r.Body != nil && r.Body != http.NoBody {
+			body := m.pace(row, rec, r, start)
+			defer body.release()
+			if most := m.largest(row); most > 0 {
+				defer m.drain(rec, r, body, most)
+				if r.ContentLength > most {
+					m.tooLarge(rec, r.ContentLength, most)
+					return
+				}
+				r.Body = &limitedBody{http.MaxBytesReader(rec, body, most), rec}
 			}
-			r.Body = http.MaxBytesReader(rec, r.Body, m.maxBody)
 		}
 		m.guarded(rec, r, next)
 	})
+}
+
+// maxForm bounds the bodies of all routes that take no samples: forms with a query
+// in them. Parsed they take several times their size.
+const maxForm = 4 << 20
+
+// largest is the size, in bytes, of the largest body that a route takes; 0 = the
+// handler knows.
+func (m *middleware) largest(row route) int64 {
+	switch {
+	case row.ownBody:
+		return 0
+	case row.class == write || row.path == "/query/range" || row.path == "/query/aggregated":
+		return m.maxBody
+	}
+	return min(maxForm, m.maxBody)
+}
+
+// pace has the request's body keep moving, and bounds what the bodies take together
+// that no handler counts.
+func (m *middleware) pace(row route, rec *recorder, r *http.Request, start time.Time) *pacedBody {
+	b := &pacedBody{ReadCloser: r.Body, rec: rec, began: start, end: rec.end, budget: m.bodies}
+	if row.class == write {
+		b.budget = nil // writes claim their memory themselves
+	}
+	if row.ownBody {
+		b.budget, b.over = nil, true // as long as it takes
+	} else {
+		first := start.Add(bodyGrace)
+		if !rec.end.IsZero() && rec.end.Before(first) {
+			first = rec.end
+		}
+		b.setDeadline(first)
+	}
+	r.Body = b
+	return b
 }
 
 // setDeadline bounds how long a slow client can hold the connection. What
 // cannot set one (a test's recorder) has no such client. The read deadline is
 // not earlier than the other: net/http keeps reading while a handler works, and
 // a deadline that passes there cancels the request.
-func (m *middleware) setDeadline(w http.ResponseWriter, limit time.Duration, now time.Time) {
+// When the request has to end is returned, zero = never.
+func (m *middleware) setDeadline(w http.ResponseWriter, limit time.Duration, now time.Time) (end time.Time) {
 	rc := http.NewResponseController(w)
-	var end time.Time
 	if limit > 0 {
 		end = now.Add(limit)
 	}
@@ -103,19 +146,28 @@ func (m *middleware) setDeadline(w http.ResponseWriter, limit time.Duration, now
 			level.Debug(m.logger).Log("msg", "cannot bound a connection", "err", err)
 		}
 	}
+	return end
 }
 
 // tooLarge answers a request that announces too large a body before any of it
 // is read: a client that looks meanwhile need not send it.
-func (m *middleware) tooLarge(w *recorder, announced int64) {
+func (m *middleware) tooLarge(w *recorder, announced, most int64) {
 	// Without it net/http allows no reading after writing: drain reads on.
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		level.Debug(m.logger).Log("msg", "cannot answer before a body is read", "err", err)
 	}
-	text := fmt.Sprintf("the request body has %d bytes, more than %d (MAX_BODY_SIZE)", announced, m.maxBody)
+	text := fmt.Sprintf("the request body has %d bytes, more than %d%s", announced, most, m.setting(most))
 	w.Header().Set("Content-Length", strconv.Itoa(len(errorBody(text)))) // else the answer ends with the draining
 	WriteError(w, http.StatusRequestEntityTooLarge, text)
 	w.Flush()
+}
+
+// setting names what bounds bodies of that size.
+func (m *middleware) setting(most int64) string {
+	if most == m.maxBody {
+		return " (MAX_BODY_SIZE)"
+	}
+	return ""
 }
 
 // drainFactor times the largest body is read and thrown away of one that is
@@ -125,11 +177,11 @@ const drainFactor = 8
 // drain reads the rest of a body that was too large before the connection ends:
 // most clients look for the answer only when they have sent all, and would meet
 // a connection that was reset instead.
-func (m *middleware) drain(w *recorder, r *http.Request, body io.Reader) {
+func (m *middleware) drain(w *recorder, r *http.Request, body io.Reader, most int64) {
 	if w.code != http.StatusRequestEntityTooLarge || r.Header.Get("Expect") != "" {
 		return
 	}
-	if _, err := io.CopyN(io.Discard, body, drainFactor*m.maxBody); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := io.CopyN(io.Discard, body, drainFactor*most); err != nil && !errors.Is(err, io.EOF) {
 		level.Debug(m.logger).Log("msg", "cannot read the rest of a body that is too large", "err", err)
 	}
 }
@@ -199,10 +251,20 @@ type recorder struct {
 	bytes    int64
 	hijacked bool
 	aborted  bool
+	paced    bool      // each piece of the answer has to be taken soon
+	end      time.Time // of the whole request; zero = none
+	// fault is the status of what was wrong with the body where the handler cannot
+	// know it; 0 = nothing.
+	fault int
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *recorder) WriteHeader(code int) {
+	if w.fault != 0 && w.code == 0 && code >= 400 {
+		if code = w.fault; code == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
+	}
 	if w.code == 0 && code >= 200 {
 		w.code = code
 	}
@@ -214,13 +276,30 @@ func (w *recorder) Write(p []byte) (int, error) {
 	if w.code == 0 {
 		w.code = http.StatusOK
 	}
+	defer w.boundWriting()()
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
 }
 
+// boundWriting bounds a piece of the answer until the result is called.
+func (w *recorder) boundWriting() func() {
+	if !w.paced || w.hijacked {
+		return func() {}
+	}
+	rc := http.NewResponseController(w.ResponseWriter)
+	due := time.Now().Add(answerStall)
+	if !w.end.IsZero() && due.After(w.end) {
+		due = w.end
+	}
+	// What cannot set a deadline (a test's recorder) has no slow client.
+	_ = rc.SetWriteDeadline(due)
+	return func() { _ = rc.SetWriteDeadline(w.end) }
+}
+
 // Flush implements http.Flusher.
 func (w *recorder) Flush() {
+	defer w.boundWriting()()
 	// A writer that cannot flush sends at the end: nothing is lost.
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }

@@ -56,6 +56,7 @@ type route struct {
 	handler http.Handler
 	class   class
 	prefix  bool // matches everything below the path
+	ownBody bool // the handler bounds its body, and how long it may take
 }
 
 // forNodes says whether a path is for nodes and those who look after them: who
@@ -114,11 +115,11 @@ func routes(h Handlers, opts Options) []route {
 		{path: "/cluster/recover", methods: "POST", handler: h.ClusterRecover, class: stream},
 		{path: "/cluster/repair", methods: "GET POST", handler: h.ClusterRepair, class: stream},
 		{path: "/cluster/backup", methods: "GET POST DELETE", handler: h.Backup, class: stream},
-		{path: "/cluster/restore", methods: "GET POST", handler: h.Restore, class: stream},
+		{path: "/cluster/restore", methods: "GET POST", handler: h.Restore, class: stream, ownBody: true},
 		{path: "/cluster/join", methods: "POST", handler: h.ClusterJoin},
 		{path: "/cluster/gossip", methods: "POST", handler: h.ClusterGossip},
 		{path: "/replicate", methods: "POST", handler: h.Replicate, class: write},
-		{path: "/internal/", methods: "GET POST", handler: h.Internal, class: stream, prefix: true},
+		{path: "/internal/", methods: "GET POST", handler: h.Internal, class: stream, prefix: true, ownBody: true},
 
 		{path: "/", methods: "GET", handler: redirectTo(opts.RoutePrefix+"/ui/", h.UI)},
 		{path: "/ui/", methods: "GET", handler: h.UI, prefix: true},

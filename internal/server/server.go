@@ -29,6 +29,9 @@ type Options struct {
 	AdminAPI bool
 	// MaxBodySize bounds a request body, in bytes. Default: 32 MiB.
 	MaxBodySize int64
+	// MaxBodiesSize bounds the bodies of all requests together that are no writes,
+	// in bytes; one of the largest size always fits. Default: 64 MiB.
+	MaxBodiesSize int64
 	// QueryTimeout is how long queries may run; their answers get a little
 	// longer. Default: 2 minutes.
 	QueryTimeout time.Duration
@@ -48,8 +51,9 @@ type Options struct {
 }
 
 const (
-	defaultMaxBodySize  = 32 << 20
-	defaultQueryTimeout = 2 * time.Minute
+	defaultMaxBodySize   = 32 << 20
+	defaultMaxBodiesSize = 64 << 20
+	defaultQueryTimeout  = 2 * time.Minute
 
 	headerTimeout = 10 * time.Second // a client that sends its header slower is dropped
 	quickTimeout  = time.Minute      // a whole request that is answered at once
@@ -72,6 +76,9 @@ type Server struct {
 func New(h Handlers, opts Options) (*Server, error) {
 	if opts.MaxBodySize <= 0 {
 		opts.MaxBodySize = defaultMaxBodySize
+	}
+	if opts.MaxBodiesSize <= 0 {
+		opts.MaxBodiesSize = defaultMaxBodiesSize
 	}
 	if opts.QueryTimeout <= 0 {
 		opts.QueryTimeout = defaultQueryTimeout

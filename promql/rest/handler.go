@@ -123,10 +123,15 @@ func (h *Handler) PostAggregated(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, aggregated bool) {
+	// The body is read before a slot is taken: who sends it slowly holds up nobody.
+	var body *body
+	var unread error
+	if r.Method == http.MethodPost {
+		body, unread = readBody(w, r, h.opts.MaxBody)
+	}
 	h.serve(w, r, []string{http.MethodPost}, func(ctx context.Context, out *response) error {
-		body, err := readBody(w, r, h.opts.MaxBody)
-		if err != nil {
-			return err
+		if unread != nil {
+			return unread
 		}
 		if body.internal() {
 			return h.answerInternal(ctx, out, r, body)

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -44,6 +46,9 @@ func (c resultCodec) Encode(resp *api.Response) ([]byte, error) {
 		if len(list.texts) == 0 {
 			continue
 		}
+		if slices.ContainsFunc(list.texts, writtenOtherwise) {
+			return c.encodeOther(resp)
+		}
 		texts, err := json.Marshal(list.texts)
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", list.name, err)
@@ -52,6 +57,10 @@ func (c resultCodec) Encode(resp *api.Response) ([]byte, error) {
 	}
 	return append(w.buf, '}'), nil
 }
+
+// writtenOtherwise says whether Prometheus's codec writes a text in another way than
+// encoding/json does.
+func writtenOtherwise(text string) bool { return strings.ContainsAny(text, "\b\f") }
 
 func (c resultCodec) encodeOther(resp *api.Response) ([]byte, error) {
 	b, err := c.JSONCodec.Encode(resp)

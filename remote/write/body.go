@@ -13,11 +13,10 @@ import (
 )
 
 const (
-	// firstRead is how much room is made at first for a body of unknown length,
-	// and firstReadKnown at most for one that says its length: whoever only
-	// announces much must not get memory for it.
-	firstRead      = 64 << 10
-	firstReadKnown = 1 << 20
+	// firstRead is how much room is claimed at first, whatever length is announced:
+	// more is claimed as the body comes, so that those who send theirs slowly, or
+	// not at all, do not use up what others need.
+	firstRead = 16 << 10
 	// requestCost is what a request counts for beside its body, so that the
 	// bound on memory also bounds the number of requests.
 	requestCost = 16 << 10
@@ -43,7 +42,7 @@ func (req *request) kept() int {
 
 // reserve claims memory until the request ends.
 func (req *request) reserve(n int64) error {
-	if err := req.sink.Reserve(n); err != nil {
+	if err := admission.ReserveMore(req.sink, req.reserved, n); err != nil {
 		return err
 	}
 	req.reserved += n
@@ -78,33 +77,33 @@ func (req *request) read(r *http.Request, opts Options) ([]byte, error) {
 // readBody reads the body as it is sent.
 func (req *request) readBody(r *http.Request, limit int64) error {
 	tooLarge := fmt.Errorf("%w: a body may have %d bytes", admission.ErrTooLarge, limit)
-	want := r.ContentLength
-	if want > limit {
+	if r.ContentLength > limit {
 		return tooLarge
 	}
-	if want < 0 {
-		want = min(firstRead, limit)
+	most := limit + 1 // one more, to meet the end
+	if r.ContentLength >= 0 {
+		most = r.ContentLength + 1
 	}
-	want = min(want, firstReadKnown)
-	if err := req.reserve(requestCost + want + 1); err != nil {
+	room := min(firstRead, most)
+	if err := req.reserve(requestCost + room); err != nil {
 		return err
 	}
 	req.body = req.body[:0]
-	if int64(cap(req.body)) < want+1 {
-		req.body = make([]byte, 0, want+1) // one more, to meet the end without growing
-	}
 	for {
-		if len(req.body) == cap(req.body) {
-			grow := min(int64(cap(req.body)), limit+1-int64(cap(req.body)))
+		if int64(len(req.body)) == room {
+			grow := min(room, most-room)
 			if grow <= 0 {
 				return tooLarge
 			}
 			if err := req.reserve(grow); err != nil {
 				return err
 			}
-			req.body = append(make([]byte, 0, int64(cap(req.body))+grow), req.body...)
+			room += grow
 		}
-		n, err := r.Body.Read(req.body[len(req.body):cap(req.body)])
+		if int64(cap(req.body)) < room {
+			req.body = append(make([]byte, 0, room), req.body...)
+		}
+		n, err := r.Body.Read(req.body[len(req.body):room])
 		req.body = req.body[:len(req.body)+n]
 		if int64(len(req.body)) > limit {
 			return tooLarge

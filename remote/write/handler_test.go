@@ -175,7 +175,7 @@ func TestBodyLargerThanTheFirstRead(t *testing.T) {
 		req.Timeseries = append(req.Timeseries, ts)
 	}
 	body := pack(t, &req)
-	if len(body) < 2*firstReadKnown {
+	if len(body) < 2*firstRead {
 		t.Fatalf("only %d bytes", len(body))
 	}
 	s := newServer(t, Options{})
