@@ -63,7 +63,8 @@
 // what moved away), ringplan.go (what a change would move).
 //
 // Refilling (C5): refill.go, marking.go (telling an older disk from the last one),
-// intake.go (storing what is copied within its share, also for joins).
+// refillmeter.go (progress and time
+// left), intake.go (storing what is copied within its share, also for joins).
 //
 // Anti-entropy: newest.go (the newest minutes, every few seconds), changes.go (what
 // was written to and is due), cut.go (how far a comparison goes), digest.go (comparing

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/internal/model"
 )
 
@@ -203,4 +204,31 @@ func TestRefusedJoin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSeenWhileConnected: a node that answers was seen a moment ago, however seldom
+// gossip comes to ask after it; one that is gone was seen when it went.
+func TestSeenWhileConnected(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3) // without gossip
+		tc.ready()
+		pause(5 * time.Minute)
+		ago := func(id ring.NodeID) time.Duration {
+			for _, n := range tc.nodes[0].Status().Nodes {
+				if n.ID == id {
+					return time.Since(time.UnixMilli(n.LastSeen))
+				}
+			}
+			t.Fatalf("node %d is not known", id)
+			return 0
+		}
+		if d := ago(3); d > 5*time.Second {
+			t.Errorf("a node that answers was seen %s ago", d)
+		}
+		tc.stop(tc.nodes[2])
+		pause(5 * time.Minute)
+		if d := ago(3); d < 4*time.Minute {
+			t.Errorf("a node that is gone for 5 minutes was seen %s ago", d)
+		}
+	})
 }

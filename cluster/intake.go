@@ -42,8 +42,8 @@ type intake struct {
 	budget *rebalance.Throttle
 	pace   *rebalance.Pace
 	slices map[int64]bool // of time, that are touched by what is not committed
-	// change is set for a change of the ring, which can be paused and is measured;
-	// counted is when that was last.
+	// change is set for a change of the ring, which can be paused; else it is a
+	// refill. Both are measured: counted is when that was last.
 	change  bool
 	counted time.Time
 }
@@ -116,11 +116,13 @@ func (in *intake) sort() error {
 	if err := in.spend(n); err != nil {
 		return err
 	}
+	now := time.Now()
 	if in.change {
-		now := time.Now()
 		in.c.changing.copiedSome(n, now.Sub(in.counted))
-		in.counted = now
+	} else {
+		in.c.refill.meter.merged(n, now.Sub(in.counted))
 	}
+	in.counted = now
 	return nil
 }
 

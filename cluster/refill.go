@@ -28,6 +28,7 @@ type refillState struct {
 	blocked bool   // guarded by mu
 	merged  uint64 // guarded by mu; refills that were completed in this run
 	losses  uint64 // guarded by mu; of the storage, since the start
+	meter   refillMeter
 }
 
 // start begins a refill; one under way, for a lesser reason, does not end as done.
@@ -332,6 +333,10 @@ var errOlderCopy = errors.New("the disk was found to be an older copy meanwhile:
 func (c *Cluster) mergeFrom(t *topology, others []ring.NodeID, span timeRange, lost uint64) (samples int, err error) {
 	done := c.refilledUntil(t, lost)
 	resumed, from := done > 0, max(done, span.mint)
+	c.refill.meter.begin(0, 0)
+	if span == (timeRange{0, math.MaxInt64}) {
+		c.measureRefill(t, others, resumed)
+	}
 	for {
 		until := nextCut(from, time.Now())
 		if until > span.maxt {

@@ -27,16 +27,17 @@ type NodeStatus struct {
 
 // Status is what GET /cluster/status answers.
 type Status struct {
-	NodeID            ring.NodeID `json:"node_id"`
-	Cluster           string      `json:"cluster"`
-	ClusterID         string      `json:"cluster_id,omitempty"`
-	Ring              uint64      `json:"ring"`               // 0 before the founding
-	ReplicationFactor int         `json:"replication_factor"` // of the ring; before the founding the setting
-	FoundingFactor    int         `json:"founding_factor"`    // the setting REPLICATION_FACTOR
-	WriteQuorum       int         `json:"write_quorum"`
-	Majority          bool        `json:"majority"`
-	Refilling         string      `json:"refilling,omitempty"` // why
-	Problems          []string    `json:"problems,omitempty"`
+	NodeID            ring.NodeID     `json:"node_id"`
+	Cluster           string          `json:"cluster"`
+	ClusterID         string          `json:"cluster_id,omitempty"`
+	Ring              uint64          `json:"ring"`               // 0 before the founding
+	ReplicationFactor int             `json:"replication_factor"` // of the ring; before the founding the setting
+	FoundingFactor    int             `json:"founding_factor"`    // the setting REPLICATION_FACTOR
+	WriteQuorum       int             `json:"write_quorum"`
+	Majority          bool            `json:"majority"`
+	Refilling         string          `json:"refilling,omitempty"` // why
+	Refill            *RefillProgress `json:"refill,omitempty"`    // of this node, while it is known
+	Problems          []string        `json:"problems,omitempty"`
 	// Change is the change of the ring that is under way.
 	Change *ChangeStatus `json:"change,omitempty"`
 	Shed   *ShedStatus   `json:"shed"`
@@ -57,6 +58,9 @@ func (c *Cluster) Status() Status {
 		s.ClusterID, s.Ring, s.ReplicationFactor = r.ClusterID, r.Number, r.RF
 		s.WriteQuorum, _ = ring.Quorum(r.RF, len(r.Members))
 	}
+	if s.Refilling != "" {
+		s.Refill = c.refill.meter.progress()
+	}
 	s.Shed = c.shedding.status(c.hasShedLocked())
 	for _, n := range c.view.Nodes(now) {
 		ns := NodeStatus{NodeRecord: n.Record(), Zone: n.Zone, Member: n.InRing, InSight: n.Up, Refilling: n.Refilling, OwedBytes: owed[n.ID]}
@@ -68,6 +72,10 @@ func (c *Cluster) Status() Status {
 				ns.Error = err.Error()
 			}
 			ns.TLS = p.Encrypted()
+			if silence, connected := p.Silence(); connected {
+				// Gossip asks after one node at a time: the connections know better.
+				ns.LastSeen = max(ns.LastSeen, now.Add(-silence).UnixMilli())
+			}
 		}
 		s.Nodes = append(s.Nodes, ns)
 	}

@@ -71,17 +71,21 @@ It does for a password.
 
 // clusterStatus is what GET /cluster/status answers.
 type clusterStatus struct {
-	NodeID            uint64         `json:"node_id"`
-	Cluster           string         `json:"cluster"`
-	Ring              uint64         `json:"ring"`
-	ReplicationFactor int            `json:"replication_factor"`
-	FoundingFactor    int            `json:"founding_factor"`
-	WriteQuorum       int            `json:"write_quorum"`
-	Majority          bool           `json:"majority"`
-	Refilling         string         `json:"refilling"`
-	Problems          []string       `json:"problems"`
-	Change            *clusterChange `json:"change"`
-	Nodes             []struct {
+	NodeID            uint64 `json:"node_id"`
+	Cluster           string `json:"cluster"`
+	Ring              uint64 `json:"ring"`
+	ReplicationFactor int    `json:"replication_factor"`
+	FoundingFactor    int    `json:"founding_factor"`
+	WriteQuorum       int    `json:"write_quorum"`
+	Majority          bool   `json:"majority"`
+	Refilling         string `json:"refilling"`
+	Refill            *struct {
+		Done float64 `json:"done"`
+		Left int64   `json:"seconds_left"`
+	} `json:"refill"`
+	Problems []string       `json:"problems"`
+	Change   *clusterChange `json:"change"`
+	Nodes    []struct {
 		ID        uint64 `json:"id"`
 		Address   string `json:"address"`
 		Status    string `json:"status"`
@@ -89,6 +93,7 @@ type clusterStatus struct {
 		DataSize  int64  `json:"data_size"` // bytes
 		Zone      string `json:"zone"`
 		InSight   bool   `json:"in_sight"`
+		Refilling bool   `json:"refilling"`
 		OwedBytes int64  `json:"owed_bytes"`
 	} `json:"nodes"`
 }
@@ -139,6 +144,17 @@ func runCluster(ctx context.Context, c call) error {
 	return printCluster(c, &s)
 }
 
+// refilled says how far the refill of the asked node is, where that is known.
+func (s *clusterStatus) refilled() string {
+	switch {
+	case s.Refill == nil:
+		return ""
+	case s.Refill.Left == 0:
+		return fmt.Sprintf("; %.0f %% merged", 100*s.Refill.Done)
+	}
+	return fmt.Sprintf("; %.0f %% merged, about %s left", 100*s.Refill.Done, time.Duration(s.Refill.Left)*time.Second)
+}
+
 // showRaw prints an answer as it came, or decodes it.
 func showRaw(c call, answer []byte, raw bool, into any) (shown bool, err error) {
 	if raw {
@@ -158,7 +174,7 @@ func printCluster(c call, s *clusterStatus) error {
 		fmt.Fprintf(c.stdout, "its REPLICATION_FACTOR is %d: that is for founding a cluster only\n", s.FoundingFactor)
 	}
 	if s.Refilling != "" {
-		fmt.Fprintf(c.stdout, "this node is refilling: %s\n", s.Refilling)
+		fmt.Fprintf(c.stdout, "this node is refilling: %s%s\n", s.Refilling, s.refilled())
 	}
 	if s.Change != nil {
 		printChange(c, s.Change)
@@ -173,7 +189,11 @@ func printCluster(c call, s *clusterStatus) error {
 		if n.LastSeen > 0 {
 			seen = time.UnixMilli(n.LastSeen).UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%v\t%s\t%d\t%d\t%s\n", n.ID, n.Address, n.Status, n.InSight, seen, n.DataSize, n.OwedBytes, n.Zone)
+		status := n.Status
+		if n.Refilling {
+			status += ", refilling"
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%v\t%s\t%d\t%d\t%s\n", n.ID, n.Address, status, n.InSight, seen, n.DataSize, n.OwedBytes, n.Zone)
 	}
 	return table.Flush()
 }
