@@ -297,9 +297,10 @@ func (c *Cluster) noteSightLocked() {
 		c.settled.Store(true)
 	}
 	if c.majority.Swap(majority) != majority && c.state.Ring != nil && len(c.state.Ring.Members) > 1 {
-		if majority {
+		switch {
+		case majority:
 			c.info("a majority of the cluster is in sight")
-		} else {
+		case c.ctx.Err() == nil: // else it lets go of the others itself
 			c.warn("writes are refused", ErrMinority)
 		}
 	}

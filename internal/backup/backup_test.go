@@ -386,8 +386,25 @@ func TestSnapshotsBelongTogether(t *testing.T) {
 		"one has settled":       {3, []*part{one(same, same), one(Standing{3, 8}, Standing{3, 8})}, false},
 		"one settles meanwhile": {3, []*part{one(same, Standing{3, 8}), one(same, same)}, false},
 	} {
-		if err := together(c.ring, c.parts); (err == nil) != c.well {
+		if err := together(c.ring, c.parts, nil); (err == nil) != c.well {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// After a refill a node has settled less than others, for hours.
+	less := Standing{Ring: 3, Floor: 2}
+	parts := []*part{{snapshot: &Snapshot{Node: 1, Before: same, After: same}}, {snapshot: &Snapshot{Node: 2, Before: less, After: less}}}
+	for _, c := range []struct {
+		last map[uint64]Standing
+		well bool
+	}{
+		{map[uint64]Standing{}, false},
+		{map[uint64]Standing{1: same}, false},
+		{map[uint64]Standing{1: {3, 6}, 2: less}, false},
+		{map[uint64]Standing{1: same, 2: {2, 2}}, false},
+		{map[uint64]Standing{1: same, 2: less}, true},
+	} {
+		if err := together(3, parts, c.last); (err == nil) != c.well {
+			t.Errorf("after %v: %v", c.last, err)
 		}
 	}
 	n := &node{id: 1, files: map[string]string{"files/1.wide": "one"}, ring: 4}

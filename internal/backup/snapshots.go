@@ -15,7 +15,7 @@ import (
 
 const (
 	// snapshotTries is how often snapshots are taken until all nodes had the same
-	// ring and floor from the first to the last.
+	// ring, and none another floor, from the first to the last.
 	snapshotTries = 10
 	// snapshotPause is between two of them.
 	snapshotPause = time.Second
@@ -62,8 +62,12 @@ func (e *nodeError) Unwrap() error { return e.err }
 // errMoved says that snapshots do not belong together.
 var errMoved = errors.New("the cluster changed while snapshots were taken")
 
+// errUneven says that it is not known yet whether snapshots belong together.
+var errUneven = errors.New("nodes have settled old data up to different times, so it must be seen that none settles more meanwhile")
+
 // snapshots has all nodes take theirs, at once: until they belong together.
 func (t *taking) snapshots(ctx context.Context, cluster Cluster) error {
+	last := map[uint64]Standing{} // of the try before, by node
 	for try := 1; ; try++ {
 		about, nodes, err := cluster(ctx)
 		if err != nil {
@@ -73,9 +77,13 @@ func (t *taking) snapshots(ctx context.Context, cluster Cluster) error {
 		if err := t.snapshotAll(ctx, nodes); err != nil {
 			return err
 		}
-		err = together(about.Ring, t.parts)
+		err = together(about.Ring, t.parts, last)
 		if err == nil {
 			return nil
+		}
+		clear(last)
+		for _, p := range t.parts {
+			last[p.snapshot.Node] = p.snapshot.After
 		}
 		if try == snapshotTries {
 			return fmt.Errorf("given up after %d tries: %w", try, err)
@@ -121,8 +129,12 @@ func (t *taking) snapshotAll(ctx context.Context, nodes []*Remote) error {
 }
 
 // together says why snapshots do not belong together. ring is the number of the
-// ring that the nodes were taken from; 0 where it is not known.
-func together(ring uint64, parts []*part) error {
+// ring that the nodes were taken from; 0 where it is not known. last is how the
+// nodes stood at the end of a try before: floors may differ, as they do for hours
+// after a node has refilled or joined, where none has changed since then. For a
+// floor is decided when all members hold the same below it, and these snapshots are
+// all later than that.
+func together(ring uint64, parts []*part, last map[uint64]Standing) error {
 	var first *Snapshot
 	for _, p := range parts {
 		s := p.snapshot
@@ -135,11 +147,24 @@ func together(ring uint64, parts []*part) error {
 		switch {
 		case s.Before.Ring != ring || s.After.Ring != ring:
 			return fmt.Errorf("%w: the ring is number %d at node %d and was %d", errMoved, s.After.Ring, s.Node, ring)
-		case s.Before.Floor != s.After.Floor || s.Before.Floor != first.Before.Floor:
+		case s.Before.Floor != s.After.Floor:
 			return fmt.Errorf("%w: old data was being settled", errMoved)
+		case s.Before.Floor != first.Before.Floor && !unmoved(parts, last):
+			return errUneven
 		}
 	}
 	return nil
+}
+
+// unmoved says whether no node's part in the cluster has changed since a try
+// before, up to the end of its snapshot.
+func unmoved(parts []*part, last map[uint64]Standing) bool {
+	for _, p := range parts {
+		if s := p.snapshot; s.Before != s.After || s.Before != last[s.Node] {
+			return false
+		}
+	}
+	return true
 }
 
 // keepSnapshots tells nodes that their snapshots are still needed, until the
