@@ -73,7 +73,10 @@ func (g *gossip) heard(info membership.Info, alive bool) {
 	if n, known := c.view.Get(info.ID, time.Now()); known && n.Up && n.Disk != "" && n.Disk != info.Disk {
 		return // another disk under the id of a node that answers: it is refused when it connects
 	}
-	if c.view.Learn(info, time.Now()) {
+	if !c.view.Room(info.ID) || len(info.Address) > maxAddress {
+		return
+	}
+	if c.view.Learn(info, time.Now()) && c.keepsLocked(info.ID) {
 		c.state.Addresses[info.ID] = info.Address
 		c.saveLocked()
 		if p := c.peer(info.ID); p != nil {

@@ -18,6 +18,10 @@ import (
 // maxMessage bounds the body of a documented message, in bytes.
 const maxMessage = 16 << 20
 
+// maxAddress bounds what others say of a node's address and of its version, in bytes:
+// a host name has at most 255.
+const maxAddress = 300
+
 // maxReplicated bounds the timestamps that /replicate takes, in ms: the year
 // 9999. How far ahead a sample may lie was the sending node's to check.
 const maxReplicated = 253402300799999
@@ -66,6 +70,9 @@ func (c *Cluster) hear(m membership.Message) {
 			continue
 		}
 		old, known := c.view.Get(n.ID, now)
+		if len(n.Address) > maxAddress || len(n.Version) > maxAddress || !c.view.Room(n.ID) {
+			continue
+		}
 		if known && (old.Up || n.ID != m.SenderID) {
 			continue // what was seen here counts more than hearsay
 		}
@@ -136,6 +143,9 @@ func (c *Cluster) replicate(r *http.Request, body []byte) (int, error) {
 	ls, err := model.ParseSeriesKey(req.Series)
 	if err != nil {
 		return http.StatusBadRequest, err
+	}
+	if fault := c.opts.Limits.CheckLabels(ls); fault != nil {
+		return http.StatusBadRequest, fault
 	}
 	b := c.getBatch()
 	defer c.putBatch(b)

@@ -39,25 +39,33 @@ func (c *Cluster) Hello() transport.Hello {
 	return h
 }
 
+// maxRefusals is how many refused nodes are remembered at once.
+const maxRefusals = 64
+
 // Meet checks another node's introduction and learns from it.
 func (c *Cluster) Meet(h transport.Hello) error {
 	err := c.meet(h)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	who := fmt.Sprintf("node %d at %s", h.Node, h.Address)
+	who := fmt.Sprintf("node %d at %.*s", h.Node, maxAddress, h.Address)
 	if err == nil {
 		delete(c.refused, who)
 		return nil
 	}
-	known := c.refused[who].why
-	if c.refused[who] = (refusal{why: err.Error(), at: time.Now()}); known != err.Error() {
-		c.warn("another node is refused", err, "node", h.Node, "address", h.Address)
+	known, before := c.refused[who]
+	if !before && len(c.refused) >= maxRefusals {
+		return err // somebody makes up nodes: enough of them are remembered, and in the log
+	}
+	if c.refused[who] = (refusal{why: err.Error(), at: time.Now()}); known.why != err.Error() {
+		c.warn("another node is refused", err, "node", h.Node, "address", fmt.Sprintf("%.*s", maxAddress, h.Address))
 	}
 	return err
 }
 
 func (c *Cluster) meet(h transport.Hello) error {
 	switch o := &c.opts; {
+	case len(h.Address) > maxAddress || len(h.Cluster) > maxAddress || len(h.Zone) > maxAddress || len(h.Disk) > maxAddress || len(h.ClusterID) > maxAddress:
+		return errors.New("an introduction that no node writes: its fields are too long")
 	case h.Protocol != transport.Version:
 		return fmt.Errorf("node %d speaks version %d of the protocol, node %d version %d", h.Node, h.Protocol, o.Node, transport.Version)
 	case h.Cluster != o.Cluster:
@@ -80,6 +88,9 @@ func (c *Cluster) meet(h transport.Hello) error {
 	if n, known := c.view.Get(h.Node, now); known && n.Up && n.Disk != "" && n.Disk != h.Disk {
 		return fmt.Errorf("NODE_ID %d is used twice: disk %s answers at %s, and disk %s comes from %s", h.Node, n.Disk, n.Address, h.Disk, h.Address)
 	}
+	if !c.view.Room(h.Node) {
+		return fmt.Errorf("node %d is one too many: %d nodes outside the ring are known", h.Node, membership.MaxStrangers)
+	}
 	c.learnLocked(h, now)
 	return nil
 }
@@ -93,7 +104,7 @@ func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
 		p.Kick()
 	}
 	seen := membership.Sighting{Disk: h.Disk, Starts: h.Starts, Random: h.Start}.After(c.state.Seen[h.Node])
-	if moved || c.state.Seen[h.Node] != seen {
+	if (moved || c.state.Seen[h.Node] != seen) && c.keepsLocked(h.Node) {
 		c.state.Seen[h.Node] = seen
 		c.state.Addresses[h.Node] = h.Address
 		c.saveLocked()
@@ -104,6 +115,13 @@ func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
 		}
 		c.checkDiskLocked([]membership.Sighting{mine})
 	}
+}
+
+// keepsLocked says whether what is known of a node is kept on disk: not of ever more
+// that are in no ring.
+func (c *Cluster) keepsLocked(id ring.NodeID) bool {
+	_, known := c.state.Addresses[id]
+	return known || c.state.Ring != nil && c.state.Ring.Member(id) != nil || len(c.state.Addresses) < 2*membership.MaxStrangers
 }
 
 func (c *Cluster) saveLocked() {

@@ -13,6 +13,7 @@ import (
 	"github.com/count-db/count/cluster/merge"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/vfs"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	// Grace is how long a complete read waits for the copies that have not
 	// answered. Default: 50ms.
 	Grace time.Duration
+	// Limits are what the series of copies in the documented form may be named with.
+	// Default: admission.DefaultLimits.
+	Limits admission.Limits
 	// StandInAfter is how long an owner may be silent before a stand-in is asked
 	// in its place. Default: 400ms.
 	StandInAfter time.Duration
@@ -112,6 +116,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.FS == nil || o.Rule == nil {
 		errs = append(errs, errors.New("cluster options FS and Rule are needed"))
 	}
+	setDefault(&o.Limits, admission.DefaultLimits())
 	setDefault(&o.Heartbeat, 5*time.Second)
 	setDefault(&o.FailureTimeout, 30*time.Second)
 	setDefault(&o.WriteDeadline, 5*time.Second)

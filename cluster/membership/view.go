@@ -141,11 +141,11 @@ func (v *View) SetUp(id ring.NodeID, up bool, now time.Time) {
 // Suspect takes gossip's word that a node failed, or is alive again. A node that
 // answers here is not failed whatever is said.
 func (v *View) Suspect(id ring.NodeID, failed bool) {
-	if failed {
+	if failed && v.Room(id) {
 		v.gone[id] = true
-		return
+	} else if !failed {
+		delete(v.gone, id)
 	}
-	delete(v.gone, id)
 }
 
 // Leave takes a node's word that it goes: it is forgotten unless it is in the

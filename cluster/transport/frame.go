@@ -16,6 +16,9 @@ const Version = 1
 // MaxFrame bounds one frame, in bytes.
 const MaxFrame = 64 << 20
 
+// readAhead is how much room is made at once for a frame that is to come, in bytes.
+const readAhead = 1 << 20
+
 // frameSeed starts the checksum of every frame: bytes of another protocol do
 // not pass for a frame.
 const frameSeed = 0xc0047001
@@ -63,14 +66,18 @@ func readFrame(in *bufio.Reader, buf *[]byte) (k kind, id uint32, payload []byte
 	if length < frameHead || length > MaxFrame {
 		return 0, 0, nil, wire.Corruptf("frame of %d bytes", length)
 	}
-	b := *buf
-	if cap(b) < int(length) {
-		b = make([]byte, length, length+length/4)
+	b := (*buf)[:0]
+	for len(b) < int(length) {
+		from := len(b)
+		// Room is made as the frame comes: anybody can announce a large one.
+		if to := min(int(length), max(cap(b), 2*from, readAhead)); to > cap(b) {
+			b = append(make([]byte, 0, to+to/4), b...)
+		}
+		b = b[:min(int(length), cap(b))]
 		*buf = b
-	}
-	b = b[:length]
-	if _, err := io.ReadFull(in, b); err != nil {
-		return 0, 0, nil, fmt.Errorf("frame of %d bytes: %w", length, err)
+		if _, err := io.ReadFull(in, b[from:]); err != nil {
+			return 0, 0, nil, fmt.Errorf("frame of %d bytes: %w", length, err)
+		}
 	}
 	sum := wire.ChecksumFrom(wire.ChecksumFrom(frameSeed, head[:4]), b)
 	if want := binary.LittleEndian.Uint32(head[4:]); sum != want {

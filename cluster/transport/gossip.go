@@ -23,6 +23,7 @@ const (
 	maxPacket      = 64 << 10 // bytes
 	packetsIn      = 1024     // that wait to be read; more are dropped, as a network would
 	packetsOut     = 256      // that wait for one peer; more are dropped
+	maxPeersOut    = 1024     // that packets wait for
 	streamsIn      = 64       // that wait to be taken
 	packetDeadline = 2 * time.Second
 	packetIdle     = time.Minute // then a packet connection is closed
@@ -111,7 +112,7 @@ func (g *Gossip) WriteTo(b []byte, address string) (time.Time, error) {
 	}
 	queue := g.queue(id)
 	if queue == nil {
-		return time.Time{}, ErrClosed
+		return time.Time{}, fmt.Errorf("%w: the address of node %d is not known", ErrUnreachable, id)
 	}
 	select {
 	case queue <- append([]byte(nil), b...):
@@ -125,18 +126,26 @@ func (g *Gossip) WriteToAddress(b []byte, a memberlist.Address) (time.Time, erro
 	return g.WriteTo(b, a.Addr)
 }
 
+// queue returns where packets to a node wait, nil when nothing can be sent to it:
+// packets name whom they please, and only for nodes that are known is a queue begun.
 func (g *Gossip) queue(id ring.NodeID) chan []byte {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.conns == nil {
+	q := g.out[id]
+	g.mu.Unlock()
+	if q != nil {
+		return q
+	}
+	if _, known := g.resolve(id); !known {
 		return nil
 	}
-	q := g.out[id]
-	if q == nil {
-		q = make(chan []byte, packetsOut)
-		g.out[id] = q
-		g.wg.Go(func() { g.sendPackets(id, q) })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if q := g.out[id]; q != nil || g.conns == nil || len(g.out) >= maxPeersOut {
+		return q
 	}
+	q = make(chan []byte, packetsOut)
+	g.out[id] = q
+	g.wg.Go(func() { g.sendPackets(id, q) })
 	return q
 }
 

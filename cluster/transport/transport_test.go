@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -431,4 +432,23 @@ func TestOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLargeFramesComeInPieces: a frame of many pieces is read whole, and one that is
+// only announced takes no memory.
+func TestLargeFramesComeInPieces(t *testing.T) {
+	var buf []byte
+	for _, size := range []int{0, 10, readAhead, 3*readAhead + 1, 9 * readAhead, 5} {
+		payload := bytes.Repeat([]byte{7}, size)
+		frame := appendFrame(nil, kindCall, 9, payload)
+		k, id, got, err := readFrame(bufio.NewReader(bytes.NewReader(frame)), &buf)
+		if err != nil || k != kindCall || id != 9 || !bytes.Equal(got, payload) {
+			t.Fatalf("frame of %d bytes: kind %d, id %d, %d bytes, %v", size, k, id, len(got), err)
+		}
+	}
+	buf = nil
+	announced := binary.LittleEndian.AppendUint32(nil, MaxFrame)
+	if _, _, _, err := readFrame(bufio.NewReader(bytes.NewReader(append(announced, make([]byte, 100)...))), &buf); err == nil || cap(buf) > 2*readAhead {
+		t.Fatalf("error %v, %d bytes", err, cap(buf))
+	}
 }

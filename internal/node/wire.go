@@ -106,7 +106,7 @@ func (n *Node) connect(p *parts) error {
 
 func (n *Node) connectWrites(p *parts) error {
 	cfg := n.opts.Config
-	limits := admission.Limits{MaxLabels: cfg.MaxLabelsPerSeries, MaxNameBytes: cfg.MaxLabelNameLength, MaxValueBytes: cfg.MaxLabelValueLength}
+	limits := seriesLimits(cfg)
 	cache := seriescache.New(seriescache.Options{Alive: p.db.Registry().Exists})
 	var err error
 	p.pipeline, err = ingest.New(p.appender(), ingest.Options{
@@ -138,6 +138,11 @@ func (n *Node) connectWrites(p *parts) error {
 		return fmt.Errorf("build the write path of OTLP: %w", err)
 	}
 	return nil
+}
+
+// seriesLimits bounds what one series may be named with.
+func seriesLimits(cfg *config.Config) admission.Limits {
+	return admission.Limits{MaxLabels: cfg.MaxLabelsPerSeries, MaxNameBytes: cfg.MaxLabelNameLength, MaxValueBytes: cfg.MaxLabelValueLength}
 }
 
 func (n *Node) connectReads(p *parts) error {
