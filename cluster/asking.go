@@ -10,6 +10,7 @@ import (
 	"github.com/count-db/count/cluster/quorum"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/noted"
 )
 
 // patience is how long a read that is not complete waits for a node that gives
@@ -22,11 +23,12 @@ type answers struct {
 	lists  []ring.List // that must be complete
 	level  quorum.Level
 	counts map[ring.NodeID]bool  // answered, and its answer counts
+	lost   map[ring.NodeID]bool  // answered, and has lost samples of the range for good
 	failed map[ring.NodeID]error // will not answer
 }
 
 func newAnswers(t *topology, level quorum.Level) *answers {
-	return &answers{t: t, lists: t.lists, level: level, counts: map[ring.NodeID]bool{}, failed: map[ring.NodeID]error{}}
+	return &answers{t: t, lists: t.lists, level: level, counts: map[ring.NodeID]bool{}, lost: map[ring.NodeID]bool{}, failed: map[ring.NodeID]error{}}
 }
 
 func (a *answers) complete() bool {
@@ -40,13 +42,36 @@ func (a *answers) verdict(majority bool) (warnings []string, err error) {
 		warnings = append(warnings, "possibly stale: "+ErrMinority.Error())
 	}
 	if a.complete() {
-		return warnings, nil
+		return append(warnings, a.gone()...), nil
 	}
 	why := a.missing()
 	if !quorum.One.Complete(a.lists, func(id ring.NodeID) bool { return a.counts[id] }) {
 		return nil, unavailable(fmt.Errorf("%w: %s", ErrNoAnswer, why))
 	}
 	return append(warnings, "possibly incomplete or stale: fewer copies answered than asked for: "+why), nil
+}
+
+// gone warns of what is lost at every node that answered of those that hold it.
+func (a *answers) gone() []string {
+	var losers []ring.NodeID
+	for i := range a.lists {
+		var here []ring.NodeID
+		kept := false
+		for _, id := range a.lists[i].Group(0).Nodes {
+			kept = kept || a.counts[id] && !a.lost[id]
+			if a.counts[id] && a.lost[id] && !slices.Contains(losers, id) {
+				here = append(here, id)
+			}
+		}
+		if !kept {
+			losers = append(losers, here...)
+		}
+	}
+	if len(losers) == 0 {
+		return nil
+	}
+	slices.Sort(losers)
+	return []string{fmt.Sprintf("%snodes %v have lost some of this range, and there is no other copy", noted.Gone, losers)}
 }
 
 // needs says whether the node is a candidate of anything that was asked for.
@@ -68,12 +93,16 @@ func (a *answers) missing() string {
 	return strings.Join(parts, "; ")
 }
 
+func (a *answers) note(id ring.NodeID, s standing) {
+	a.counts[id], a.lost[id] = s.counts, s.counts && s.lost
+}
+
 // reply is one node's answer to a question that is answered at once.
 type reply[T any] struct {
-	id     ring.NodeID
-	value  T
-	counts bool
-	err    error
+	id    ring.NodeID
+	value T
+	standing
+	err error
 }
 
 // question is asked of all members: here by a direct call.
@@ -82,6 +111,7 @@ type question[T any] struct {
 	body   []byte
 	here   func(ctx context.Context) (T, error)
 	decode func(payload []byte) (T, error)
+	span   timeRange // that it is about
 }
 
 // ask puts a question to all members and returns their answers: those that came
@@ -93,7 +123,9 @@ func ask[T any](ctx context.Context, c *Cluster, q question[T]) ([]T, []string, 
 	}
 	if t.alone {
 		value, err := q.here(ctx)
-		return []T{value}, nil, err
+		a := newAnswers(t, quorum.One)
+		a.note(c.opts.Node, c.standing(q.span))
+		return []T{value}, a.gone(), err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -112,10 +144,10 @@ func ask[T any](ctx context.Context, c *Cluster, q question[T]) ([]T, []string, 
 }
 
 func askOne[T any](ctx context.Context, c *Cluster, id ring.NodeID, q question[T]) reply[T] {
-	r := reply[T]{id: id, counts: true}
+	r := reply[T]{id: id}
 	if id == c.opts.Node {
 		r.value, r.err = q.here(ctx)
-		r.counts = !c.refill.running()
+		r.standing = c.standing(q.span)
 		return r
 	}
 	p := c.peer(id)
@@ -131,8 +163,7 @@ func askOne[T any](ctx context.Context, c *Cluster, id ring.NodeID, q question[T
 		r.err = err
 		return r
 	}
-	// The first byte of every such answer says whether it counts.
-	r.counts = payload[0] == 1
+	r.standing = standingOf(payload[0])
 	r.value, r.err = q.decode(payload[1:])
 	return r
 }
@@ -177,7 +208,7 @@ func collectAll[T any](ctx context.Context, c *Cluster, a *answers, in <-chan re
 				continue
 			}
 			answered++
-			a.counts[r.id] = r.counts
+			a.note(r.id, r.standing)
 			replies = append(replies, r)
 		case <-grace:
 			return replies, nil

@@ -46,7 +46,8 @@
 // Hints (C6): handover.go writes and pays them.
 //
 // Reads: read.go, asking.go (who has answered and who is still needed), select.go
-// (the answer of one node), labels.go (names, values and exemplars), readrepair.go.
+// (the answer of one node), standing.go (whether it counts, and lacks what is lost for
+// good), labels.go (names, values and exemplars), readrepair.go.
 //
 // Queries computed at owners: spreading.go (which node computes for which series),
 // fragments.go (a part of a query on the wire), share.go (a part of all series),

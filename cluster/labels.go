@@ -33,7 +33,7 @@ func (c *Cluster) askStrings(ctx context.Context, op transport.Op, name string, 
 	body = wire.AppendVarint(wire.AppendVarint(body, mint), maxt)
 	body = wire.AppendUvarint(body, uint64(max(limit, 0)))
 	body = transport.AppendMatchers(body, ms)
-	lists, warnings, err := ask(ctx, c, question[[]string]{op: op, body: body, here: here, decode: decodeStrings})
+	lists, warnings, err := ask(ctx, c, question[[]string]{op: op, body: body, here: here, decode: decodeStrings, span: timeRange{mint, maxt}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,7 +71,7 @@ func (c *Cluster) serveLabels(ctx context.Context, op transport.Op, d *wire.Deco
 	if err != nil {
 		return err
 	}
-	out := wire.AppendUvarint([]byte{c.countsByte()}, uint64(len(all)))
+	out := wire.AppendUvarint([]byte{c.standing(timeRange{mint, maxt}).byte()}, uint64(len(all)))
 	for _, s := range all {
 		out = wire.AppendString(out, s)
 	}

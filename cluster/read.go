@@ -364,7 +364,7 @@ func (s *Set) finish() {
 		return // then nodes that have not answered say nothing about themselves
 	}
 	for _, src := range s.sources {
-		s.answers.counts[src.id] = src.countsNow()
+		s.answers.note(src.id, standing{src.countsNow(), src.lost})
 	}
 	if s.asked.share != nil && s.otherRing() {
 		s.err = errOtherRing
@@ -419,7 +419,7 @@ type source struct {
 	parts chan part       // capacity 2; of remote sources
 
 	// Of the set's goroutine.
-	counts     bool
+	standing
 	tombstones []model.Tombstone
 	queue      []*seriesCopy
 	head       *seriesCopy
@@ -449,7 +449,7 @@ func (s *source) openHere(q selectRequest) error {
 		return err
 	}
 	s.here, s.asked = sel, q
-	s.counts = !c.refill.running()
+	s.standing = c.standing(timeRange{q.mint, q.maxt})
 	s.tombstones = c.local.Tombstones(q.mint, q.maxt)
 	return nil
 }
@@ -468,7 +468,7 @@ func (s *source) poll() bool {
 		select {
 		case p := <-s.parts:
 			if p.head != nil {
-				s.counts, s.tombstones = p.head.counts, p.head.tombstones
+				s.standing, s.tombstones = p.head.standing, p.head.tombstones
 			}
 			s.queue = p.series
 			switch {

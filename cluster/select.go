@@ -105,7 +105,7 @@ func (q *selectRequest) read(sel Selection, i int, cols, scratch *model.Columns)
 
 // selectHead opens an answer.
 type selectHead struct {
-	counts     bool // the node is not refilling
+	standing
 	tombstones []model.Tombstone
 }
 
@@ -135,7 +135,7 @@ func (c *Cluster) serveSelect(ctx context.Context, d *wire.Decoder, w *transport
 		return err
 	}
 	defer sel.Close()
-	buf := append([]byte(nil), c.countsByte())
+	buf := append([]byte(nil), c.standing(timeRange{q.mint, q.maxt}).byte())
 	buf = transport.AppendTombstones(buf, c.local.Tombstones(q.mint, q.maxt))
 	if err := w.Send(buf); err != nil {
 		return err
@@ -215,7 +215,7 @@ func (r *selectReader) read(chunk []byte) (part, error) {
 	var p part
 	if !r.headed {
 		r.headed = true
-		p.head = &selectHead{counts: d.Byte() == 1, tombstones: transport.DecodeTombstones(&d)}
+		p.head = &selectHead{standing: standingOf(d.Byte()), tombstones: transport.DecodeTombstones(&d)}
 		return p, d.Err()
 	}
 	for d.Len() > 0 {

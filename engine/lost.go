@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/go-kit/log/level"
 
@@ -29,6 +30,20 @@ var lostFile = smallFile{name: "lost", magic: "CTlo", version: 1}
 type Lost struct {
 	Number     uint64 // grows with each loss; 0: nothing is missing
 	MinT, MaxT int64
+}
+
+// Overlaps says whether samples of [mint, maxt] (ms, inclusive) are among it.
+func (l Lost) Overlaps(mint, maxt int64) bool {
+	return l.Number > 0 && l.MinT <= maxt && l.MaxT >= mint
+}
+
+// String describes the range for people.
+func (l Lost) String() string {
+	if l.MaxT == math.MaxInt64 {
+		return "of any time"
+	}
+	at := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
+	return "between " + at(l.MinT) + " and " + at(l.MaxT)
 }
 
 // losses is what is known of losses and of the damaged files behind them.

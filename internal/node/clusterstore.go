@@ -64,7 +64,7 @@ func (s *clusterStore) deletes(ctx context.Context, mint, maxt int64) (all []mod
 	defer set.Close()
 	for set.Next() { // there is none
 	}
-	return set.Tombstones(), len(set.Warnings()) == 0, set.Err()
+	return set.Tombstones(), noted.OnlyGone(set.Warnings()), set.Err()
 }
 
 // SelectSeries implements promql's store.SeriesLookup: only the nodes that hold

@@ -27,6 +27,7 @@ type heldSet struct {
 	share      *cluster.Share // only its series; nil = all
 	mint, maxt int64
 	at         int
+	warnings   promql.Warnings
 	err        error
 }
 
@@ -61,8 +62,8 @@ func (s *heldSet) At() promql.Series { return localSeries{s.sel, s.at} }
 // Err implements promql.SeriesSet.
 func (s *heldSet) Err() error { return s.err }
 
-// Warnings implements promql.SeriesSet: the node has all that it is asked for.
-func (s *heldSet) Warnings() promql.Warnings { return nil }
+// Warnings implements promql.SeriesSet.
+func (s *heldSet) Warnings() promql.Warnings { return s.warnings }
 
 // Close implements promql.SeriesSet.
 func (s *heldSet) Close() { s.sel.Close() }
@@ -77,15 +78,17 @@ func (s *localStore) list(ctx context.Context, share *cluster.Share, mint, maxt 
 	if err != nil {
 		return nil, fmt.Errorf("select series: %w", err)
 	}
-	return &heldSet{ctx: ctx, sel: sel, share: share, mint: mint, maxt: maxt, at: -1}, nil
+	return &heldSet{ctx: ctx, sel: sel, share: share, mint: mint, maxt: maxt, at: -1, warnings: s.lossIn(mint, maxt)}, nil
 }
 
 // ListSeries implements promql.SeriesLister.
 func (s *shareStore) ListSeries(ctx context.Context, mint, maxt int64, _ int, ms ...*labels.Matcher) (promql.SeriesSet, error) {
-	if s.share.All() {
-		return s.list(ctx, nil, mint, maxt, ms)
+	share := s.share
+	if share.All() {
+		share = nil
 	}
-	return s.list(ctx, s.share, mint, maxt, ms)
+	set, err := s.list(ctx, share, mint, maxt, ms)
+	return s.unlessLost(set, err)
 }
 
 // ListSeries implements promql.SeriesLister: the series are found where queries are

@@ -8,6 +8,7 @@ import (
 
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/noted"
 	"github.com/count-db/count/promql"
 )
 
@@ -22,7 +23,18 @@ func (s *localStore) Select(ctx context.Context, mint, maxt int64, ms ...*labels
 	if err != nil {
 		return nil, fmt.Errorf("select series: %w", err)
 	}
-	return &localSet{Selection: sel, at: -1}, nil
+	return &localSet{Selection: sel, at: -1, warnings: s.lossIn(mint, maxt)}, nil
+}
+
+// lossIn warns of samples of a range that are lost here. In a cluster that is worth
+// a warning only of a node that counts: then nobody else has them (C5). It is
+// called when what is read is there: a loss is noted before its file is given up.
+func (s *localStore) lossIn(mint, maxt int64) promql.Warnings {
+	lost := s.db.Lost()
+	if !lost.Overlaps(mint, maxt) {
+		return nil
+	}
+	return promql.Warnings{noted.Gone + "this node has lost some " + lost.String() + ", and there is no other copy"}
 }
 
 // LabelNames implements promql.Store.
@@ -31,7 +43,7 @@ func (s *localStore) LabelNames(ctx context.Context, mint, maxt int64, limit int
 	if err != nil {
 		return nil, nil, fmt.Errorf("read label names: %w", err)
 	}
-	return names, nil, nil
+	return names, s.lossIn(mint, maxt), nil
 }
 
 // LabelValues implements promql.Store.
@@ -40,7 +52,7 @@ func (s *localStore) LabelValues(ctx context.Context, name string, mint, maxt in
 	if err != nil {
 		return nil, nil, fmt.Errorf("read values of label %s: %w", name, err)
 	}
-	return values, nil, nil
+	return values, s.lossIn(mint, maxt), nil
 }
 
 // Exemplars implements promql.Store.
@@ -60,7 +72,8 @@ func (s *localStore) Exemplars(ctx context.Context, mint, maxt int64, sets ...[]
 // access too (promql.Selection), by the embedded selection.
 type localSet struct {
 	*engine.Selection
-	at int
+	at       int
+	warnings promql.Warnings
 }
 
 var (
@@ -84,8 +97,9 @@ func (s *localSet) At() promql.Series { return localSeries{s.Selection, s.at} }
 // Err implements promql.SeriesSet: an index is read before the set is there.
 func (s *localSet) Err() error { return nil }
 
-// Warnings implements promql.SeriesSet: one node has all there is.
-func (s *localSet) Warnings() promql.Warnings { return nil }
+// Warnings implements promql.SeriesSet: one node has all there is, but for what
+// is lost.
+func (s *localSet) Warnings() promql.Warnings { return s.warnings }
 
 type localSeries struct {
 	sel *engine.Selection

@@ -20,6 +20,7 @@ import (
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/backup"
 	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/noted"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
 	"github.com/count-db/count/internal/wire"
@@ -206,7 +207,7 @@ func (s *restores) onlyAbsent(ctx context.Context, series []restoredSeries) (kep
 	if err != nil {
 		return 0, fmt.Errorf("look for what is there: %w", err)
 	}
-	if len(warnings) > 0 {
+	if !noted.OnlyGone(warnings) {
 		return 0, errIncomplete
 	}
 	there := make(map[string]bool, len(names))
@@ -306,7 +307,7 @@ func (s *restores) have(ctx context.Context, x restoredSeries) (map[int64]bool, 
 	if err := set.Err(); err != nil {
 		return nil, err
 	}
-	if len(set.Warnings()) > 0 {
+	if !noted.OnlyGone(set.Warnings()) {
 		return nil, errIncomplete
 	}
 	return out, nil

@@ -129,7 +129,7 @@ type shareStore struct {
 
 // Select implements promql.Store.
 func (s *shareStore) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (promql.SeriesSet, error) {
-	set, err := s.localStore.Select(ctx, mint, maxt, ms...)
+	set, err := s.unlessLost(s.localStore.Select(ctx, mint, maxt, ms...))
 	if err != nil || s.share.All() {
 		return set, err
 	}
@@ -138,4 +138,18 @@ func (s *shareStore) Select(ctx context.Context, mint, maxt int64, ms ...*labels
 		return nil, fmt.Errorf("a selection of kind %T", set)
 	}
 	return newShareSet(local.Selection, s.share), nil
+}
+
+// errLost refuses what this node cannot compute: its result has no place for the
+// warning.
+var errLost = errors.New("this node has lost samples of the range")
+
+// unlessLost refuses a set whose samples are lost in part: another owner may have
+// them, and where none has, the set that is merged says so.
+func (s *shareStore) unlessLost(set promql.SeriesSet, err error) (promql.SeriesSet, error) {
+	if err != nil || len(set.Warnings()) == 0 {
+		return set, err
+	}
+	set.Close()
+	return nil, errLost
 }

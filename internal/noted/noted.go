@@ -5,6 +5,7 @@ package noted
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -14,6 +15,16 @@ type Warnings struct {
 	mu    sync.Mutex
 	texts []string // guarded by mu; each once
 	err   error    // guarded by mu; the last
+}
+
+// Gone begins a warning that says that samples are lost for good: what is there is
+// in the answer, and no later one will have more. All other warnings are about what
+// another time may be there.
+const Gone = "samples are lost: "
+
+// OnlyGone says whether all warnings are of that kind: none are, too.
+func OnlyGone(texts []string) bool {
+	return !slices.ContainsFunc(texts, func(text string) bool { return !strings.HasPrefix(text, Gone) })
 }
 
 type key struct{}
