@@ -108,6 +108,7 @@ func (c *Cluster) keepHint(keeper ring.NodeID, owed []ring.NodeID, body []byte, 
 // attend brings another member up to date whenever it is back, or owed
 // something.
 func (c *Cluster) attend(id ring.NodeID, back <-chan struct{}) {
+	problem := "" // that was warned of; it is tried again every second
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -120,11 +121,15 @@ func (c *Cluster) attend(id ring.NodeID, back <-chan struct{}) {
 		n, err := c.hints.Handover(id, &taker{c: c, id: id, v: c.newHanding()})
 		switch {
 		case err != nil:
-			c.warn("hints could not be handed over, they are kept", err, "node", id)
+			if problem != err.Error() {
+				problem = err.Error()
+				c.warn("hints could not be handed over, they are kept", err, "node", id)
+			}
 			continue
 		case n > 0:
 			c.info("hints handed over", "node", id, "segments", n)
 		}
+		problem = ""
 		c.changes.back(id, c.diskOf(id), 2*c.opts.WriteDeadline)
 		c.vouchFromBeginning(id)
 	}

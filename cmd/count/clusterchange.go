@@ -10,6 +10,10 @@ import (
 	"time"
 )
 
+// noteAfter is after how long a command that has no answer yet says what it waits
+// for.
+const noteAfter = 10 * time.Second
+
 // changeCluster asks a node to change the ring. A node that leaves may take
 // long: there is no time limit but the context's.
 func changeCluster(ctx context.Context, c call, node *client, args []string) error {
@@ -27,7 +31,11 @@ func changeCluster(ctx context.Context, c call, node *client, args []string) err
 		}
 		path += "?node=" + args[1]
 	}
+	note := time.AfterFunc(noteAfter, func() {
+		fmt.Fprintln(c.stderr, "note: it takes as long as the data needs to move; \"count cluster status\" says how far it is")
+	})
 	answer, err := node.patiently(ctx, "POST", path, "", nil)
+	note.Stop()
 	if err != nil {
 		return err
 	}
