@@ -11,7 +11,7 @@ import (
 )
 
 // TestMetricsOfThePagesExist: what the pages and the alerts tell an operator to look
-// at a running node shows. The one about certificates wants TLS.
+// at a running node shows. Two want a setting: certificates TLS, secrets their file.
 func TestMetricsOfThePagesExist(t *testing.T) {
 	n := process.Start(t, t.TempDir())
 	if err := n.Insert("up", 1000, 1); err != nil {
@@ -21,7 +21,7 @@ func TestMetricsOfThePagesExist(t *testing.T) {
 	if err != nil || code != 200 {
 		t.Fatal(code, err)
 	}
-	shown := map[string]bool{"count_http_certificate_expires_timestamp_seconds": true}
+	shown := map[string]bool{"count_http_certificate_expires_timestamp_seconds": true, "count_cluster_secrets": true}
 	for _, m := range regexp.MustCompile(`(?m)^(?:# TYPE )?(count_[a-z0-9_]+)`).FindAllStringSubmatch(text, -1) {
 		shown[m[1]] = true
 	}
