@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/merge"
 	"github.com/count-db/count/cluster/rebalance"
@@ -145,6 +147,50 @@ func askNewOnly(p *simProc, message string) {
 	}()
 }
 
+// uncheckedDisk lacks what is damaged, and does not notice.
+type uncheckedDisk struct{ *simLocal }
+
+func (d uncheckedDisk) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (Selection, error) {
+	d.mu.Lock()
+	d.noted = 1
+	d.mu.Unlock()
+	d.mend(1)
+	return d.simLocal.Select(ctx, mint, maxt, ms...)
+}
+
+// changeUnasked has two members begin changes that nobody has agreed on (C2).
+func changeUnasked(s *simCluster, p *simProc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.id > 2 || p.state.Ring == nil {
+		return
+	}
+	next, err := rebalance.Begin(p.state.Ring, rebalance.Request{Kind: rebalance.Copies, RF: int(p.id)})
+	if err == nil {
+		err = p.adoptNewerLocked(next)
+	}
+	if err != nil {
+		s.note("node %d changes nothing: %v", p.id, err)
+	}
+}
+
+// restDone counts copying that rests as done (C3).
+func restDone(s *simCluster, p *simProc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.state.Ring; p.pausedLocked() && r != nil {
+		p.state.Copied = &membership.CopyProgress{Ring: r.Number, Done: true}
+		p.changing.now()
+	}
+}
+
+// admitStrangers lets nodes with samples of their own join.
+func admitStrangers(_ *simCluster, p *simProc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Strange = false
+}
+
 // endBlindly ends a change without looking who could vote on the next one (C2).
 func endBlindly(s *simCluster, p *simProc) {
 	t := p.topo.Load()
@@ -182,6 +228,11 @@ func sabotages() []sabotage {
 		{name: "what is not owned is dropped unasked", events: "kill, isolate", alter: with(func(p *profile) { p.rf = 2 }), often: shedUnasked},
 		{name: "a floor is not agreed on", events: "kill, isolate", alter: busy, often: settleAlone},
 		{name: "a change asks the new candidates only", events: "join, leave, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 8, 1, 1 }), logged: askNewOnly},
+		{name: "a batch is acknowledged before it is durable, and the power is cut", events: "power cut", alter: busy, disk: func(l *simLocal) Local { return hastyDisk{l} }},
+		{name: "damage is not noticed", events: "kill, rot while running", alter: with(func(p *profile) { p.rf = 2 }), disk: func(l *simLocal) Local { return uncheckedDisk{l} }},
+		{name: "changes are not agreed on", events: "two changes", alter: busy, often: changeUnasked},
+		{name: "copying that rests counts as done", events: "join, leave, pause, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 16, 1, 1 }), often: restDone},
+		{name: "a stranger joins", events: "stranger", alter: busy, often: admitStrangers},
 		{name: "a change ends without votes", events: "kill, wipe, leave", alter: with(func(p *profile) { p.rf, p.copyRate = 2, 64 }), often: endBlindly},
 	}
 }

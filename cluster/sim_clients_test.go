@@ -163,21 +163,26 @@ func (s *simCluster) readCopy(p *simProc) {
 		return
 	}
 	got := shown{Samples: map[string]map[int64]float64{}}
-	p.addHeld(&got)
+	if p.addHeld(&got) != nil {
+		return // it is damaged
+	}
 	_ = s.judge(p, r, got.Samples, true, "")
 }
 
 // addHeld adds all that the node itself holds.
-func (p *simProc) addHeld(to *shown) {
-	sel, err := p.local.Select(context.Background(), 0, math.MaxInt64, all())
+func (p *simProc) addHeld(to *shown) error {
+	sel, err := p.data.Select(context.Background(), 0, math.MaxInt64, all())
 	if err != nil {
-		return // it never fails
+		return err
 	}
 	for i := range sel.Len() {
 		var cols model.Columns
-		_ = sel.Read(i, 0, math.MaxInt64, &cols) // never fails
+		if err := sel.Read(i, 0, math.MaxInt64, &cols); err != nil {
+			return err
+		}
 		to.add(sel.Labels(i), &cols)
 	}
+	return nil
 }
 
 // readSpread reads everything by the owners' copies, each list from one (C7).

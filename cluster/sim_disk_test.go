@@ -30,6 +30,10 @@ type simLocal struct {
 	base   *memLocal         // guarded by mu; what the log begins with
 	log    []func(*memLocal) // guarded by mu; since the base
 	synced int               // guarded by mu; entries of log that are durable
+
+	damaged map[simKey]bool // guarded by mu; what cannot be read, and whether it was stored again since
+	noted   uint64          // guarded by mu; number of the loss of what is damaged; 0: nobody has read it yet
+	found   func()          // guarded by mu; is called when damaged samples are read
 }
 
 func newSimLocal() *simLocal {
@@ -88,9 +92,12 @@ func (l *simLocal) Begin(_ context.Context, b *model.Batch, fresh bool) (transpo
 	if err != nil || r.Stale {
 		return r, func() error { return nil }, err
 	}
+	if l.overwriteLocked(b) {
+		_, err = l.memLocal.store(b, false) // not beside what is damaged, but in its place
+	}
 	l.log = append(l.log, l.again(b))
 	number, base := len(l.log), l.base
-	return r, func() error { l.sync(number, base); return nil }, nil
+	return r, func() error { l.sync(number, base); return nil }, err
 }
 
 // NewBulk implements Storage.
@@ -105,6 +112,9 @@ type simBulk struct {
 // Commit implements Bulk.
 func (b *simBulk) Commit(_ context.Context, between func() error) error {
 	for len(b.batches) > 0 {
+		b.to.mu.Lock()
+		b.to.overwriteLocked(b.batches[0])
+		b.to.mu.Unlock()
 		b.to.change(b.to.again(b.batches[0]))
 		b.batches = b.batches[1:]
 		if err := between(); err != nil {
@@ -117,6 +127,7 @@ func (b *simBulk) Commit(_ context.Context, between func() error) error {
 
 // Refilled implements Loser.
 func (l *simLocal) Refilled(number uint64, complete bool) error {
+	l.mend(number)
 	l.change(func(to *memLocal) { _ = to.Refilled(number, complete) }) // never fails
 	return nil
 }
@@ -187,7 +198,11 @@ func (l *simLocal) crashLocked(rng *rand.Rand) *simLocal {
 		change(base)
 	}
 	base.forgetMarks()
-	return &simLocal{memLocal: base, base: base.clone(), fuse: new(simFuse)}
+	damaged := map[simKey]bool{}
+	for k := range l.damaged {
+		damaged[k] = false // what was stored in its place may not be durable
+	}
+	return &simLocal{memLocal: base, base: base.clone(), fuse: new(simFuse), damaged: damaged, noted: min(l.noted, base.losses)}
 }
 
 // close makes everything durable, as the end of a process that is told to stop.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -66,7 +67,7 @@ func (s *simCluster) shortOf() string {
 			return "the rings differ"
 		}
 		newest = t
-		up[p.id] = p.Health().Refill == ""
+		up[p.id] = p.Health().Refill == "" && !p.data.rotten()
 	}
 	if newest == nil {
 		return "no node runs"
@@ -107,9 +108,15 @@ func (s *simCluster) wholeAgain() {
 	s.heal()
 	s.disarm()
 	for _, n := range s.nodes {
+		if n.strange && !n.gone.Load() {
+			s.empty(n)
+		}
 		if n.proc.Load() == nil && !n.gone.Load() {
 			s.start(n)
 		}
+	}
+	for _, p := range s.running() {
+		p.data.scrub()
 	}
 }
 
@@ -157,6 +164,9 @@ func (s *simCluster) ringSettled() string {
 		case r == nil:
 			return fmt.Sprintf("node %d has no ring", p.id)
 		case r.Next != nil:
+			if p.paused() {
+				s.note("node %d has the change go on: %v", p.id, p.PauseChange(context.Background(), false))
+			}
 			return fmt.Sprintf("ring %d is changing, %+v", r.Number, p.changeStatus())
 		case p.Health().Left || r.Member(p.id) == nil && p.changing.takenBack():
 			s.stop(p.node)
@@ -165,6 +175,8 @@ func (s *simCluster) ringSettled() string {
 			return fmt.Sprintf("node %d is no member", p.id)
 		case len(r.Members) > 1 && (r.Member(p.id).Disk != p.opts.Disk.ID || r.Member(p.id).Zone != p.opts.Zone):
 			return fmt.Sprintf("the ring does not have the disk or the zone of node %d", p.id)
+		case p.data.rotten():
+			return fmt.Sprintf("node %d has not mended what was damaged", p.id)
 		case p.Health().Refill != "" || !p.Health().Majority:
 			return fmt.Sprintf("node %d refills or sees no majority", p.id)
 		default:
@@ -192,7 +204,9 @@ func (s *simCluster) equal() string {
 	held := map[ring.NodeID]shown{}
 	for _, p := range procs {
 		got := shown{Samples: map[string]map[int64]float64{}}
-		p.addHeld(&got)
+		if err := p.addHeld(&got); err != nil {
+			return fmt.Sprintf("node %d cannot read what it holds: %v", p.id, err)
+		}
 		held[p.id] = got
 	}
 	for i := range simSeries {

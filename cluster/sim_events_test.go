@@ -32,6 +32,7 @@ func simEvents() []simEvent {
 		{"restart", 1, false, func(s *simCluster) bool {
 			return s.onUp(func(s *simCluster, n *simNode) { s.kill(n); s.start(n) })
 		}},
+		{"power cut", 1, false, (*simCluster).powerCut},
 		{"start", 8, true, func(s *simCluster) bool { return s.onDown((*simCluster).start) }},
 		{"cut", 2, false, func(s *simCluster) bool { return s.link("links are cut:", s.net.Cut) }},
 		{"cut one way", 2, false, func(s *simCluster) bool { return s.link("a link is cut one way:", s.net.CutOneWay) }},
@@ -46,6 +47,7 @@ func simEvents() []simEvent {
 		{"heal", 6, true, func(s *simCluster) bool { s.note("all links are whole"); s.heal(); return true }},
 		{"wipe", 2, false, func(s *simCluster) bool { return s.onLost((*simCluster).wipe) }},
 		{"rot", 2, false, func(s *simCluster) bool { return s.onLost((*simCluster).rot) }},
+		{"rot while running", 2, false, (*simCluster).rotNow},
 		{"copy a disk", 3, false, func(s *simCluster) bool {
 			return s.onUp(func(s *simCluster, n *simNode) {
 				s.note("the disk of node %d is copied", n.id)
@@ -57,10 +59,11 @@ func simEvents() []simEvent {
 		{"leave", 2, false, (*simCluster).leave},
 		{"remove", 2, false, (*simCluster).remove},
 		{"return", 1, false, (*simCluster).comeBack},
-		{"factor", 2, false, func(s *simCluster) bool {
-			return s.change(rebalance.Request{Kind: rebalance.Copies, RF: s.leastFactor + s.rng.IntN(4-s.leastFactor)})
-		}},
+		{"factor", 2, false, (*simCluster).factor},
 		{"zone", 1, false, func(s *simCluster) bool { return s.onUp((*simCluster).moveZone) }},
+		{"two changes", 2, false, (*simCluster).twoChanges},
+		{"pause", 2, false, func(s *simCluster) bool { return s.onUp((*simCluster).pauseChange) }},
+		{"stranger", 1, false, (*simCluster).stranger},
 		{"abort", 2, false, (*simCluster).abort},
 		{"repair", 1, false, (*simCluster).repairNow},
 		{"wait", 4, true, func(s *simCluster) bool { s.wait(time.Duration(s.rng.Int64N(int64(s.longest)))); return true }},
@@ -132,7 +135,7 @@ func (s *simCluster) onDown(f func(*simCluster, *simNode)) bool {
 // remains.
 func (s *simCluster) onLost(f func(*simCluster, *simNode)) bool {
 	return s.onDown(func(s *simCluster, n *simNode) {
-		if s.mayLose(n) {
+		if !n.strange && s.mayLose(n) {
 			f(s, n)
 		}
 	})
@@ -352,8 +355,7 @@ func (s *simCluster) leave() bool {
 // asked is how long a change of the ring may take to be agreed on.
 const asked = 20 * time.Second
 
-// change asks for a change of the ring through some node, sometimes for another
-// one at the same time.
+// change asks for a change of the ring through some node.
 func (s *simCluster) change(wish rebalance.Request) bool {
 	return s.onUp(func(s *simCluster, n *simNode) {
 		p := n.proc.Load()

@@ -30,10 +30,12 @@ type simNode struct {
 	fs    *vfs.MemFS
 	store *simLocal
 	disk  membership.Disk
-	older *simDisk                // a copy of its disk
-	lossy atomic.Bool             // its disk lost something that was not merged back yet
-	gone  atomic.Bool             // it left
-	proc  atomic.Pointer[simProc] // nil: it is down
+	older *simDisk    // a copy of its disk
+	lossy atomic.Bool // its disk lost something that was not merged back yet
+	gone  atomic.Bool // it left
+	// strange: its disk held samples before it knew of any ring, so it does not join.
+	strange bool
+	proc    atomic.Pointer[simProc] // nil: it is down
 	// downSince is when its last process ended.
 	downSince time.Time
 }
@@ -42,11 +44,16 @@ type simNode struct {
 type simProc struct {
 	*testNode
 	node *simNode
+	// data is the node's storage, while this process runs.
+	data *simLocal
 	fuse *simFuse
 	dead atomic.Bool // nothing that it does counts any more
 	left *simDisk    // what a process that died has left; read when it is dead
 	died chan struct{}
-	once sync.Once // of finish
+	over chan struct{} // is closed by finish
+	once sync.Once     // of finish
+	// checked is the ring that sameRings has looked at last.
+	checked *membership.RingRecord
 }
 
 // simDisk is all that outlives a process.
@@ -90,6 +97,7 @@ type simCluster struct {
 	leaving atomic.Int32
 	seeds   []string
 	nodes   []*simNode
+	rings   map[uint64]string // by number, as they were found in force
 	broken  sabotage
 }
 
@@ -106,7 +114,7 @@ func simTiming() timing {
 }
 
 func newSimCluster(rng *rand.Rand, p profile, b sabotage) *simCluster {
-	s := &simCluster{simHistory: newSimHistory(2 * p.skew), profile: p, rng: rng, net: memnet.New(), broken: b}
+	s := &simCluster{simHistory: newSimHistory(2 * p.skew), profile: p, rng: rng, net: memnet.New(), rings: map[uint64]string{}, broken: b}
 	s.gap.Store(int64(p.pace))
 	at := time.Now().UnixMilli()
 	s.times = []int64{1, at - 40*24*3600_000, at - 30*3600_000, at - 3*3600_000, at, at + 5*60_000}
@@ -142,9 +150,12 @@ func (s *simCluster) clock() *simClock {
 // start begins a process on the node's disk.
 func (s *simCluster) start(n *simNode) {
 	n.disk.Starts++
+	if lost, _, _ := n.store.Lost(); lost > 0 {
+		n.disk.Gap = true
+	}
 	clock := s.clock()
 	clock.Observe(n.store.highestVersion())
-	p := &simProc{node: n, fuse: n.store.fuse, died: make(chan struct{}), testNode: &testNode{id: n.id, host: n.host, local: n.store.memLocal, fs: n.fs, disk: n.disk}}
+	p := &simProc{node: n, data: n.store, fuse: n.store.fuse, died: make(chan struct{}), over: make(chan struct{}), testNode: &testNode{id: n.id, host: n.host, local: n.store.memLocal, fs: n.fs, disk: n.disk}}
 	o := Options{
 		Node: n.id, Cluster: "test", Address: n.host, Seeds: s.seedsOf(n), RF: s.rf, Zone: n.zone, Disk: n.disk,
 		Rule: noHistograms, FS: p.burning(n.fs), Dir: "data", NoGossip: !s.gossip, Heartbeat: 2 * time.Second, FailureTimeout: 15 * time.Second,
@@ -156,6 +167,7 @@ func (s *simCluster) start(n *simNode) {
 		return
 	}
 	n.disk.Gap = false
+	s.watchDisk(p)
 	n.gone.Store(false)
 	n.proc.Store(p)
 }
@@ -293,6 +305,7 @@ func (s *simCluster) stop(n *simNode) {
 // finish ends what a process runs.
 func (s *simCluster) finish(p *simProc) {
 	p.once.Do(func() {
+		close(p.over)
 		if err := errors.Join(p.Close(), p.web.Close()); err != nil && !p.dead.Load() {
 			s.fail("stop node %d: %v", p.id, err)
 		}
@@ -351,7 +364,7 @@ func (l simLogger) Log(pairs ...any) error {
 			rest += fmt.Sprintf(" %v=%v", pairs[i], pairs[i+1])
 		}
 	}
-	if strings.HasPrefix(message, "refilled:") {
+	if strings.HasPrefix(message, "refilled:") && l.p.data.whole() {
 		l.p.node.lossy.Store(false)
 	}
 	l.s.note("  node %d: %s%s", l.p.id, message, rest)

@@ -156,6 +156,7 @@ func (s *simCluster) live() {
 		pause(time.Duration(s.rng.Int64N(int64(s.tempo)) + 1))
 		s.reap()
 		s.step()
+		s.sameRings()
 		s.broken.now(s)
 		if s.over() {
 			return
@@ -190,6 +191,7 @@ func (s *simCluster) until(what string, within time.Duration, cond func() string
 		}
 		pause(500 * time.Millisecond)
 		s.reap()
+		s.sameRings()
 	}
 }
 

@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/rebalance"
+	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/vfs"
+)
+
+// What operators and the house do to a cluster as a whole.
+
+// powerCut ends all processes at once, so that nobody notices the end of another,
+// and starts most of them again.
+func (s *simCluster) powerCut() bool {
+	procs := s.running()
+	s.note("the power is cut")
+	for _, p := range procs {
+		s.die(p, s.rng)
+	}
+	s.reap()
+	for _, p := range procs {
+		if s.rng.IntN(4) > 0 && !p.node.gone.Load() {
+			s.start(p.node)
+		}
+	}
+	return len(procs) > 0
+}
+
+func (s *simCluster) factor() bool {
+	return s.change(rebalance.Request{Kind: rebalance.Copies, RF: s.leastFactor + s.rng.IntN(4-s.leastFactor)})
+}
+
+// twoChanges wishes two changes at once, mostly through different nodes.
+func (s *simCluster) twoChanges() bool {
+	wishes := []func(*simCluster) bool{(*simCluster).factor, (*simCluster).join, (*simCluster).leave, (*simCluster).remove}
+	one, other := s.rng.IntN(len(wishes)), s.rng.IntN(len(wishes))
+	s.note("two changes at once")
+	began := wishes[one](s)
+	return wishes[other](s) || began
+}
+
+// pauseChange has the copying of the change under way rest or go on.
+func (s *simCluster) pauseChange(n *simNode) {
+	p, paused := n.proc.Load(), s.rng.IntN(2) == 0
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), asked)
+		defer cancel()
+		if err := p.PauseChange(ctx, paused); err == nil {
+			s.note("node %d has the change rest: %v", p.id, paused)
+		}
+	})
+}
+
+// stranger starts a node whose disk holds samples that no client of this cluster
+// has written. It must never be a member on that disk.
+func (s *simCluster) stranger() bool {
+	if len(s.nodes) >= simMaxNodes {
+		return false
+	}
+	n := s.add()
+	n.strange = true
+	b := &model.Batch{Version: model.VersionAt(s.began.UnixMicro())}
+	for i := range simSeries {
+		ref, err := n.store.Intern(metric(simName(i)))
+		if err != nil {
+			s.fail("intern: %v", err)
+		}
+		b.Floats = append(b.Floats, model.FloatSample{T: s.times[i%len(s.times)], V: -1, Ref: ref})
+	}
+	n.store.change(n.store.again(b))
+	s.note("node %d comes with samples of its own", n.id)
+	s.start(n)
+	return true
+}
+
+// empty gives a stranger an empty disk, as its log tells the operator to.
+func (s *simCluster) empty(n *simNode) {
+	if n.proc.Load() != nil {
+		s.stop(n)
+	}
+	n.strange = false
+	n.fs, n.store, n.older = vfs.NewMem(), newSimLocal(), nil
+	n.disk = membership.Disk{ID: n.disk.ID + "'"}
+	s.note("node %d has an empty disk", n.id)
+}
+
+// sameRings checks that nobody has another ring of the same number (C2), and that
+// no stranger is a member.
+func (s *simCluster) sameRings() {
+	for _, p := range s.running() {
+		r := p.RingRecord()
+		if r == nil || p.checked == r {
+			continue
+		}
+		p.checked = r
+		text := ringText(r)
+		if old := s.rings[r.Number]; old != "" && old != text {
+			s.fail("C2: two rings of number %d: %s, and %s at node %d", r.Number, old, text, p.id)
+			return
+		}
+		s.rings[r.Number] = text
+		for _, n := range s.nodes {
+			if m := r.Member(n.id); n.strange && m != nil && m.Disk == n.disk.ID {
+				s.fail("node %d is a member on a disk with samples of its own", n.id)
+			}
+		}
+	}
+}
+
+func ringText(r *membership.RingRecord) string {
+	text := fmt.Sprintf("factor %d, members %v", r.RF, r.Members)
+	if r.Next != nil {
+		text += fmt.Sprintf(", then factor %d, members %v", r.Next.RF, r.Next.Members)
+	}
+	return text
+}
