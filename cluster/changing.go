@@ -151,6 +151,7 @@ func (c *Cluster) askReports(t *topology) map[ring.NodeID]rebalance.Report {
 	if from != 0 {
 		c.fetchRing(ctx, from)
 	}
+	c.noteRefills(reports)
 	c.changing.mu.Lock()
 	defer c.changing.mu.Unlock()
 	c.changing.reports = reports

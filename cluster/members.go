@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/count-db/count/cluster/membership"
+	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
 )
@@ -237,6 +238,18 @@ func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
 	c.saveLocked()
 	c.refill.start(reason)
 	c.warn("this node is refilling: it counts for no read until it has merged its data back", errors.New(reason))
+}
+
+// noteRefills takes over who refills, and who does not any more: where gossip does
+// not get through, only a new connection would tell.
+func (c *Cluster) noteRefills(reports map[ring.NodeID]rebalance.Report) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, r := range reports {
+		if id != c.opts.Node && r.Disk != "" {
+			c.view.SetRefilling(id, r.Refill)
+		}
+	}
 }
 
 // newPeer begins to connect to a member; turn says how many peers of it there were

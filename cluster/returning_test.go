@@ -136,3 +136,27 @@ func TestOlderDiskBringsNothingDeletedBack(t *testing.T) {
 		})
 	}
 }
+
+// TestOthersSeeTheEndOfARefill: also where gossip does not tell.
+func TestOthersSeeTheEndOfARefill(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		tc.mustWrite(tc.nodes[0], "0001", 1, 1)
+		n := tc.nodes[2]
+		tc.stop(n)
+		tc.wipe(n)
+		tc.start(n)
+		tc.until("others see that it refills", time.Minute, func() bool { return tc.nodes[0].seesRefilling(n) })
+		tc.until("others see that it does not any more", time.Minute, func() bool { return !tc.nodes[0].seesRefilling(n) && !tc.nodes[1].seesRefilling(n) })
+	})
+}
+
+func (n *testNode) seesRefilling(other *testNode) bool {
+	for _, s := range n.Status().Nodes {
+		if s.ID == other.id {
+			return s.Refilling
+		}
+	}
+	return false
+}

@@ -122,6 +122,13 @@ func (v *View) Learn(info Info, now time.Time) (moved bool) {
 	return moved
 }
 
+// SetRefilling notes whether a known node is merging back what it lost.
+func (v *View) SetRefilling(id ring.NodeID, refilling bool) {
+	if n := v.nodes[id]; n != nil {
+		n.Refilling = refilling
+	}
+}
+
 // SetUp notes that a node answers, or no longer does.
 func (v *View) SetUp(id ring.NodeID, up bool, now time.Time) {
 	if old := v.nodes[id]; !up && (old == nil || old.Left && !old.InRing && id != v.self) {
