@@ -125,6 +125,16 @@ func (e *Engine) AnswerFragment(ctx context.Context, s Store, fragment []byte) (
 	return nil, err
 }
 
+// GivenUp returns the answer that ends the query of a fragment because this node
+// gave it up, as one that would hold too many samples in what text names; false for
+// a Listing, which has no such answer.
+func GivenUp(fragment []byte, text string) ([]byte, bool) {
+	if isListing(fragment) {
+		return nil, false
+	}
+	return append([]byte{fragmentVersion, answerTooMany}, text...), true
+}
+
 // DecodeAnswer reads what AnswerFragment returned for a part: its result, or the
 // error that ends the query. ErrAnswer is wrapped by errors that say that the
 // answer itself is of no use.

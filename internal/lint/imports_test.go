@@ -28,6 +28,7 @@ internal/caller     :
 internal/golden     :
 internal/noted      :
 internal/pause      :
+internal/headroom   :
 internal/selfsigned :
 internal/telemetry  :
 internal/config     :

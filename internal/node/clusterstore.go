@@ -195,6 +195,6 @@ func (a *clusterAdmin) Metadata(ctx context.Context, family string, limit int) (
 // is, and has that node compute parts of the others' queries by the engine: for
 // tests that put nodes together by themselves.
 func ClusterStore(c *cluster.Cluster, db *engine.DB, e *promql.Engine) promql.Store {
-	serveFragments(c, db, e)
+	serveFragments(c, db, e, nil)
 	return &clusterStore{cluster: c, local: &localStore{db: db}, cache: e.Cache()}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/engine"
+	"github.com/count-db/count/internal/headroom"
 	"github.com/count-db/count/promql"
 	"github.com/count-db/count/promql/partial"
 	"github.com/count-db/count/promql/plan"
@@ -91,11 +92,21 @@ func endsQuery(err error) bool {
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// serveFragments has this node compute parts of other nodes' queries.
-func serveFragments(c *cluster.Cluster, db *engine.DB, e *promql.Engine) {
+// serveFragments has this node compute parts of other nodes' queries. Those that
+// its memory is too short for end their queries, because what the asking node would
+// do instead, reading the samples from here and there, takes more.
+func serveFragments(c *cluster.Cluster, db *engine.DB, e *promql.Engine, guard *headroom.Guard) {
 	local := &localStore{db: db}
 	c.ServeFragments(func(ctx context.Context, share *cluster.Share, fragment []byte) ([]byte, error) {
-		return e.AnswerFragment(ctx, &shareStore{local, share}, fragment)
+		ctx, leave := guard.Enter(ctx)
+		defer leave()
+		answer, err := e.AnswerFragment(ctx, &shareStore{local, share}, fragment)
+		if err != nil && headroom.Short(ctx) {
+			if ended, ok := promql.GivenUp(fragment, "expression evaluation on a node that is short of it"); ok {
+				return ended, nil
+			}
+		}
+		return answer, err
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	insert "github.com/count-db/count/ingest/rest"
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/config"
+	"github.com/count-db/count/internal/headroom"
 	"github.com/count-db/count/internal/seriescache"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
@@ -42,6 +43,7 @@ type parts struct {
 	growing     sync.Once
 	pipeline    *ingest.Pipeline
 	queries     *promql.Engine
+	headroom    *headroom.Guard // ends reads before their memory ends the process
 	insert      http.Handler
 	remoteWrite http.Handler
 	appendable  *appendable.Appendable
@@ -147,6 +149,7 @@ func seriesLimits(cfg *config.Config) admission.Limits {
 
 func (n *Node) connectReads(p *parts) error {
 	cfg := n.opts.Config
+	p.headroom = guardMemory(n.opts.Memory, p.metrics)
 	cache, err := promql.NewCache(cacheBytes(cfg.QueryCacheSize, n.opts.Memory), p.metrics)
 	if err != nil {
 		return fmt.Errorf("build the cache of queries: %w", err)
@@ -162,7 +165,7 @@ func (n *Node) connectReads(p *parts) error {
 	local := &localStore{db: p.db}
 	store, admin := promql.Store(local), administration(&localAdmin{db: p.db, fs: n.fs})
 	if p.clustered {
-		serveFragments(p.cluster, p.db, p.queries)
+		serveFragments(p.cluster, p.db, p.queries, p.headroom)
 		store, admin = &clusterStore{p.cluster, local, cache}, &clusterAdmin{localAdmin{db: p.db, fs: n.fs}, p.cluster}
 	}
 	p.store = store

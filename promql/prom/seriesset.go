@@ -20,6 +20,7 @@ type seriesSet struct {
 	hints      *storage.SelectHints
 	dropST     bool // hide start timestamps
 	returned   int
+	ended      error // the request has ended
 	// warned is handed out before it is complete: Prometheus's handler of
 	// /api/v1/series asks for it before it asks for the first series.
 	warned annotations.Annotations
@@ -38,7 +39,9 @@ func (s *seriesSet) next() bool {
 		if s.hints != nil && s.hints.Limit > 0 && s.returned >= s.hints.Limit {
 			return false
 		}
-		if !s.set.Next() {
+		// Not all that read us look at the context, and series by series they gather
+		// what has no other bound.
+		if s.ended = s.ctx.Err(); s.ended != nil || !s.set.Next() {
 			return false
 		}
 		if s.hints != nil && s.hints.ShardCount > 0 &&
@@ -56,6 +59,9 @@ func (s *seriesSet) At() storage.Series {
 
 func (s *seriesSet) Err() error {
 	err := s.set.Err()
+	if err == nil {
+		err = s.ended
+	}
 	noted.Fail(s.ctx, err) // not all that read us keep what it wraps
 	return err
 }

@@ -85,11 +85,15 @@ type pointStart struct {
 	text [32]byte
 }
 
-// What an answer takes at least, roughly: buffers begin so large.
+// What an answer takes at most, mostly: buffers begin so large.
 const (
 	bytesPerSeries = 200
 	bytesPerPoint  = 36
 )
+
+// firstBuffer bounds what a matrix begins with: what its first half takes says what
+// all of it will, mostly two thirds of the above, which counts where it is 300 MB.
+const firstBuffer = 1 << 20
 
 // vector writes the head of an answer and a vector. False: it has histograms.
 func (w *resultWriter) vector(v promql.Vector) bool {
@@ -123,9 +127,16 @@ func (w *resultWriter) matrix(m promql.Matrix) bool {
 		}
 		points += len(m[i].Floats)
 	}
-	w.buf = make([]byte, 0, 64+len(m)*bytesPerSeries+points*bytesPerPoint)
+	all := 64 + len(m)*bytesPerSeries + points*bytesPerPoint
+	w.buf = make([]byte, 0, min(all, firstBuffer))
 	w.text(`{"status":"success","data":{"resultType":"matrix","result":[`)
+	guessed := 64 // of what is written
 	for i := range m {
+		if all > firstBuffer && len(w.buf) > firstBuffer/2 {
+			w.buf = slices.Grow(w.buf, int(1.03*float64(len(w.buf))*float64(all-guessed)/float64(guessed)))
+			all = 0 // once
+		}
+		guessed += bytesPerSeries + len(m[i].Floats)*bytesPerPoint
 		if i > 0 {
 			w.text(",")
 		}
