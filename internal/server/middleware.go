@@ -261,9 +261,10 @@ type recorder struct {
 // WriteHeader implements http.ResponseWriter.
 func (w *recorder) WriteHeader(code int) {
 	if w.fault != 0 && w.code == 0 && code >= 400 {
-		if code = w.fault; code == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", "1")
-		}
+		code = w.fault
+	}
+	if w.code == 0 && code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "1")
 	}
 	if w.code == 0 && code >= 200 {
 		w.code = code

@@ -1,0 +1,171 @@
+package promql
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/count-db/count/internal/admission"
+)
+
+// queue has n queries wait, one after the other, and returns where they say who was
+// served and who was not.
+func queue(t *testing.T, s *slots, n int) (served chan int, refused chan error) {
+	t.Helper()
+	served, refused = make(chan int, n), make(chan error, n)
+	for i := range n {
+		go func() {
+			if err := s.take(t.Context()); err != nil {
+				refused <- err
+				return
+			}
+			served <- i
+		}()
+		synctest.Wait()
+	}
+	return served, refused
+}
+
+func TestSlotsServeInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1)
+		if err := s.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		served, _ := queue(t, s, 3)
+		for want := range 3 {
+			if s.give(); <-served != want {
+				t.Fatal("not the oldest")
+			}
+		}
+		s.give()
+		if s.free != 1 || len(s.waiting) != 0 {
+			t.Errorf("%d are free, %d wait", s.free, len(s.waiting))
+		}
+	})
+}
+
+// TestNewestFirstWhereAllWait: once queries wait for long, those that have just come
+// are served first, and who has waited too long is told to come again.
+func TestNewestFirstWhereAllWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1)
+		if err := s.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		served, refused := queue(t, s, 3)
+		time.Sleep(2 * crowdedAfter)
+		if s.give(); <-served != 2 {
+			t.Error("not the newest")
+		}
+		time.Sleep(longestWait)
+		for range 2 {
+			var unavailable *admission.UnavailableError
+			if err := <-refused; !errors.As(err, &unavailable) {
+				t.Errorf("error %v", err)
+			}
+		}
+		if s.give(); s.free != 1 {
+			t.Error("a slot is lost")
+		}
+	})
+}
+
+func TestTooManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1)
+		if err := s.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		served, refused := queue(t, s, waitingPerSlot+5)
+		if len(refused) != 5 || len(s.waiting) != waitingPerSlot {
+			t.Errorf("%d are refused, %d wait", len(refused), len(s.waiting))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() { gone <- s.take(ctx) }()
+		synctest.Wait()
+		cancel()
+		var canceled promql.ErrQueryCanceled
+		if err := <-gone; !errors.As(err, &canceled) {
+			t.Errorf("error %v", err)
+		}
+		for range waitingPerSlot - 1 {
+			s.give()
+			<-served
+		}
+		if s.give(); s.free != 1 {
+			t.Error("a slot is lost")
+		}
+	})
+}
+
+// TestNewestQueryEndsWhereMemoryIsShort: the others go on.
+func TestNewestQueryEndsWhereMemoryIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var inUse atomic.Int64
+		inUse.Store(10)
+		a := newActiveQueries(2, &memoryWatch{limit: 100, inUse: inUse.Load})
+		var ids []uint64
+		var ends []context.Context
+		begin := func() error {
+			ctx, cancel := context.WithCancel(t.Context())
+			about := a.start(ActiveQuery{}, cancel)
+			ids, ends = append(ids, about.ID), append(ends, ctx)
+			_, err := a.Insert(context.WithValue(ctx, activeKey{}, about.ID), "")
+			return err
+		}
+		for range 2 {
+			if err := begin(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if ends[0].Err() != nil || ends[1].Err() != nil {
+			t.Fatal("a query was ended while there was room")
+		}
+		inUse.Store(90)
+		time.Sleep(2 * relieveEvery)
+		if ends[0].Err() != nil || ends[1].Err() == nil {
+			t.Error("not the newest was ended, or not that alone")
+		}
+		if err := begin(); err == nil {
+			t.Error("another query is taken")
+		}
+		if a.finish(ids[2]) || !a.finish(ids[1]) || a.finish(ids[0]) {
+			t.Error("it is not told why")
+		}
+		time.Sleep(time.Second)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.watching {
+			t.Error("the memory is watched for nobody")
+		}
+	})
+}
+
+func TestAnswersFitIntoMemory(t *testing.T) {
+	m := &memoryWatch{limit: 10 << 20, inUse: func() int64 { return 0 }}
+	result := func(points int) *promql.Result {
+		return &promql.Result{Value: promql.Matrix{{Floats: make([]promql.FPoint, points)}}}
+	}
+	if err := m.answerable(result(10_000)); err != nil {
+		t.Error(err)
+	}
+	if err := m.answerable(result(1_000_000)); err == nil || errors.As(err, new(*admission.UnavailableError)) {
+		t.Errorf("a result that never fits: %v", err)
+	}
+	m.inUse = func() int64 { return m.limit }
+	if err := m.answerable(result(50_000)); !errors.As(err, new(*admission.UnavailableError)) {
+		t.Errorf("a result that does not fit now: %v", err)
+	}
+	if err := m.answerable(result(10)); err != nil {
+		t.Errorf("a small one: %v", err)
+	}
+}
