@@ -179,17 +179,18 @@ func (s *simCluster) live() {
 
 // until waits for a condition; false: it did not come.
 func (s *simCluster) until(what string, within time.Duration, cond func() string) bool {
-	for end := time.Now().Add(within); ; {
+	for began := time.Now(); ; {
 		why := cond()
 		if why == "" || s.over() {
 			return why == ""
 		}
-		if time.Now().After(end) {
+		waited := time.Since(began)
+		if waited > within {
 			s.noteStatus()
 			s.fail("not within %s: %s: %s", within, what, why)
 			return false
 		}
-		pause(500 * time.Millisecond)
+		pause(min(500*time.Millisecond+waited/50, 5*time.Second))
 		s.reap()
 		s.sameRings()
 	}

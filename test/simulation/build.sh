@@ -42,6 +42,8 @@ replace runtime/proc.go 's/^const haveSysmon = .*/const haveSysmon = false/' 1
 replace runtime/proc.go '/^func main() {/,/^}/s/^\(\t*\)\(lockOSThread\|unlockOSThread\)()$/\1_ = 0/' 3
 replace runtime/proc.go 's/^\tif !haveSysmon && next {$/\tif next \&\& !simNext() {/' 1
 replace runtime/proc.go '/^func runqget(pp \*p)/,/^}/s/^\t\tgp := pp\.runq\[h%uint32(len(pp\.runq))\]\.ptr()$/\t\tsimPick(pp, h, t)\n&/' 1
+# For speed only: many goroutines live shortly.
+replace runtime/stack.go 's/^var startingStackSize uint32 = fixedStack$/var startingStackSize uint32 = 4 * fixedStack/' 1
 cat >"$dir/sim.go" <<'GO'
 package runtime
 

@@ -45,11 +45,26 @@ type conn struct {
 }
 
 type deadline struct {
-	at    time.Time // guarded by n.mu; zero = none
-	timer *time.Timer
+	at    time.Time   // guarded by n.mu; zero = none
+	timer *time.Timer // guarded by n.mu; wakes who waits at armed or later, nil: nobody has waited
+	armed time.Time   // guarded by n.mu
 }
 
 func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
+
+// armLocked has who is about to wait be woken at the deadline. Most operations do
+// not wait, and have a deadline of their own: no timer is worth its while for those.
+func (d *deadline) armLocked(h *half) {
+	switch {
+	case d.at.IsZero() || d.at.Equal(d.armed):
+		return
+	case d.timer == nil:
+		d.timer = time.AfterFunc(time.Until(d.at), h.wake)
+	default:
+		d.timer.Reset(time.Until(d.at))
+	}
+	d.armed = d.at
+}
 
 func (c *conn) Read(p []byte) (int, error) {
 	c.n.mu.Lock()
@@ -74,6 +89,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		case len(h.queue) == 0 && h.closed:
 			return 0, io.EOF
 		}
+		c.readBy.armLocked(c.in)
 		c.in.changed.Wait()
 	}
 }
@@ -93,6 +109,7 @@ func (c *conn) Write(p []byte) (int, error) {
 			c.sendLocked(p)
 			return len(p), nil
 		}
+		c.writeBy.armLocked(c.out)
 		c.out.changed.Wait()
 	}
 }
@@ -156,11 +173,7 @@ func (c *conn) set(d *deadline, h *half, t time.Time) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	d.stop()
 	d.at = t
-	if wait := time.Until(t); !t.IsZero() && wait > 0 {
-		d.timer = time.AfterFunc(wait, h.wake)
-	}
-	h.changed.Broadcast()
+	h.changed.Broadcast() // who waits looks at it
 	return nil
 }
