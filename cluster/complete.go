@@ -309,7 +309,7 @@ func (c *Cluster) CopyIsComplete(ctx context.Context) bool {
 		return false
 	case t.alone || level == quorum.One:
 		return true
-	case !c.holdsAllOfEnough(ctx, t):
+	case !c.holdsEverything(ctx, t):
 		c.stats.manyCopies.Inc()
 		return false
 	}
@@ -345,8 +345,22 @@ func (c *Cluster) mayAnswerAlone(t *topology, level quorum.Level) bool {
 	return !t.ring.Changing() && !c.refill.running() && c.majority.Load() && level != quorum.All
 }
 
+// holdsEverything says whether this node, an owner of everything, holds for every
+// list all that W-1 other candidates hold.
+func (c *Cluster) holdsEverything(ctx context.Context, t *topology) bool {
+	if t.common {
+		return c.holdsAllOfEnough(ctx, t)
+	}
+	lists := make([]int, len(t.lists))
+	for i := range lists {
+		lists[i] = i
+	}
+	_, others := c.prove(ctx, t, lists, nil)
+	return len(others) == 0
+}
+
 // holdsAllOfEnough says whether this node, an owner of everything, holds all that
-// W-1 others hold. As many are asked as are needed, beginning with the one that
+// W-1 others hold, each of which is a candidate of everything. As many are asked as are needed, beginning with the one that
 // helped last; the others when one of these does not help or is slow.
 func (c *Cluster) holdsAllOfEnough(ctx context.Context, t *topology) bool {
 	need := 0

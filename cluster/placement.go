@@ -22,6 +22,10 @@ type topology struct {
 	alone  bool // this node is the only member
 	member bool // this node is a member
 	whole  bool // this node is an owner of every list of a settled ring: it may hold everything
+	// common says that every member is a candidate of every list. Where it is not so, as
+	// with a node that owns everything because it is alone in its zone, a member's copy
+	// says nothing of the lists that it is no candidate of.
+	common bool
 	// numbers are the last numbers given out, by list (C7).
 	numbers []atomic.Uint64
 }
@@ -34,9 +38,12 @@ func newTopology(record *membership.RingRecord, self ring.NodeID, ls func(model.
 	t := &topology{record: record, ring: r, lists: r.Lists(), member: r.Has(self)}
 	t.alone = t.member && len(r.Members()) == 1
 	t.numbers = make([]atomic.Uint64, len(t.lists))
-	t.whole = t.member && !r.Changing()
+	t.whole, t.common = t.member && !r.Changing(), true
 	for i := range t.lists {
 		t.whole = t.whole && t.lists[i].Owns(self)
+		for _, m := range r.Members() {
+			t.common = t.common && t.lists[i].Has(m.ID)
+		}
 	}
 	t.place = &placement{ring: r, labels: ls}
 	t.place.pages.Store(new([]*listPage))
