@@ -3,6 +3,7 @@ package hints
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -90,13 +91,18 @@ func (s *Store) took(q *queue, number uint64) error {
 	if len(q.segments) == 0 || q.segments[0].number != number {
 		return nil // dropped meanwhile
 	}
-	g := q.segments[0]
+	if err := s.removeLocked(q, q.segments[:1]); err != nil {
+		return err
+	}
 	q.segments = q.segments[1:]
-	return s.removeLocked(q, g)
+	return nil
 }
 
 func (s *Store) replay(path string, to Taker) error {
 	data, err := vfs.ReadFile(s.fs, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // taken before, and its removal was not known to be durable
+	}
 	if err != nil {
 		return err
 	}

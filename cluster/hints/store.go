@@ -295,18 +295,29 @@ func (s *Store) Drop(id ring.NodeID) error {
 	if q == nil {
 		return nil
 	}
-	err := s.endLocked(q)
-	for _, g := range q.segments {
-		err = errors.Join(err, s.removeLocked(q, g))
+	if err := errors.Join(s.endLocked(q), s.removeLocked(q, q.segments)); err != nil {
+		return err
 	}
 	q.segments = nil
-	return err
+	return nil
 }
 
-func (s *Store) removeLocked(q *queue, g segment) error {
-	s.bytes -= g.bytes
-	if err := s.fs.Remove(q.path(g.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// removeLocked removes segments, durably: as soon as nothing is owed others settle
+// (V4), and what came back after a power cut would be older than that.
+func (s *Store) removeLocked(q *queue, gone []segment) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	for _, g := range gone {
+		if err := s.fs.Remove(q.path(g.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := s.fs.SyncDir(q.dir); err != nil {
 		return err
+	}
+	for _, g := range gone {
+		s.bytes -= g.bytes
 	}
 	return nil
 }
