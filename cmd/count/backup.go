@@ -129,7 +129,7 @@ func (b *backupCall) take(ctx context.Context, bucket backup.Bucket) error {
 		fmt.Fprintf(b.stderr, "note: nodes %v are not in it\n", m.Missing)
 	}
 	if len(m.Incomplete) > 0 {
-		fmt.Fprintf(b.stderr, "note: nodes %v are merging back what they had lost: what is in it of them is not all that they own\n", m.Incomplete)
+		fmt.Fprintf(b.stderr, "note: nodes %v have lost samples that are not merged back yet, or nowhere else: what is in it of them is not all that they own\n", m.Incomplete)
 	}
 	if n := uint64(m.Lacking()); n > 0 && n >= m.Quorum {
 		return &partialError{fmt.Errorf("backup %s may lack acknowledged samples: writes are acknowledged by %d copies, and %d nodes are not wholly in it", m.ID, m.Quorum, n)}

@@ -28,7 +28,8 @@ type Snapshot struct {
 	// Before and After are what was in force when it was begun and when it was done.
 	Before Standing `json:"before"`
 	After  Standing `json:"after"`
-	// Refilling says why the node's own data is not complete; empty: it is.
+	// Refilling says why the node's own data is not complete, or what of it is lost;
+	// empty: it is.
 	Refilling string `json:"refilling,omitempty"`
 }
 

@@ -156,6 +156,9 @@ func (b *backups) snapshot(ctx context.Context) (*backup.Snapshot, error) {
 	}
 	if err == nil {
 		out.After = b.standing()
+		if lost := b.db.Lost(); out.Refilling == "" && lost.Number > 0 {
+			out.Refilling = "samples " + lost.String() + " are lost"
+		}
 		out.Taken, out.Version = time.Now().UnixMilli(), uint64(b.db.Clock().Now())
 		out.Files, err = b.describe(dir)
 	}

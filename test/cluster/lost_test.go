@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,6 +44,7 @@ func TestLossIsMarked(t *testing.T) {
 				c.node(1).Eventually(30*time.Second, "a new write", func() error { return c.node(1).Insert(lossKey(i), old+1, 1) })
 			}
 			marked(t, c, "count(lost)", old+1, true)
+			backupLacks(t, c.node(1))
 			c.node(n).Stop()
 			if err := os.Remove(filepath.Join(c.data(n), "lost")); err != nil {
 				t.Fatal(err)
@@ -50,6 +52,17 @@ func TestLossIsMarked(t *testing.T) {
 			c.node(n).Restart()
 			marked(t, c, "count(lost)", old+1, false)
 		})
+	}
+}
+
+// backupLacks takes a backup, which says that it may lack acknowledged samples.
+func backupLacks(t *testing.T, n *process.Node) {
+	t.Helper()
+	cmd := exec.Command(process.Binary(t), "backup", t.TempDir())
+	cmd.Env = append(os.Environ(), "COUNT_SERVER="+n.URL)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "may lack acknowledged samples") {
+		t.Errorf("a backup without what was lost: %v\n%s", err, out)
 	}
 }
 
