@@ -51,7 +51,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{parser: newParser(opts.MaxQueryLength), active: newActiveQueries(opts.Concurrency, newMemoryWatch(opts.Memory)), fragments: newActiveQueries(opts.Concurrency, nil), slow: &slowQueries{limit: opts.SlowQueries}, stats: stats, opts: opts}
+	e := &Engine{parser: newParser(opts.MaxQueryLength), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), slow: &slowQueries{limit: opts.SlowQueries}, stats: stats, opts: opts}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      opts.Registerer,
@@ -123,14 +123,9 @@ func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
 	ctx, cancel := context.WithTimeout(ctx, q.engine.opts.Timeout)
 	defer cancel()
 	about := q.engine.active.start(q.about, cancel)
-	res := q.Query.Exec(context.WithValue(ctx, activeKey{}, about.ID))
+	defer q.engine.active.finish(about.ID)
+	res := q.Query.Exec(ctx)
 	res.Err = endedBy(ctx, res.Err)
-	if q.engine.active.finish(about.ID) {
-		res.Err = errMemory()
-	}
-	if res.Err = q.engine.active.memory.answerable(res); res.Err != nil {
-		res.Value = nil
-	}
 	how := evaluatedWhole
 	if r, ok := q.Query.(*reducedQuery); ok {
 		how = evaluatedReduced

@@ -3,7 +3,6 @@ package promql
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,69 +102,4 @@ func TestTooManyWait(t *testing.T) {
 			t.Error("a slot is lost")
 		}
 	})
-}
-
-// TestNewestQueryEndsWhereMemoryIsShort: the others go on.
-func TestNewestQueryEndsWhereMemoryIsShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var inUse atomic.Int64
-		inUse.Store(10)
-		a := newActiveQueries(2, &memoryWatch{limit: 100, inUse: inUse.Load})
-		var ids []uint64
-		var ends []context.Context
-		begin := func() error {
-			ctx, cancel := context.WithCancel(t.Context())
-			about := a.start(ActiveQuery{}, cancel)
-			ids, ends = append(ids, about.ID), append(ends, ctx)
-			_, err := a.Insert(context.WithValue(ctx, activeKey{}, about.ID), "")
-			return err
-		}
-		for range 2 {
-			if err := begin(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(time.Second)
-		if ends[0].Err() != nil || ends[1].Err() != nil {
-			t.Fatal("a query was ended while there was room")
-		}
-		inUse.Store(90)
-		time.Sleep(2 * relieveEvery)
-		if ends[0].Err() != nil || ends[1].Err() == nil {
-			t.Error("not the newest was ended, or not that alone")
-		}
-		if err := begin(); err == nil {
-			t.Error("another query is taken")
-		}
-		if a.finish(ids[2]) || !a.finish(ids[1]) || a.finish(ids[0]) {
-			t.Error("it is not told why")
-		}
-		time.Sleep(time.Second)
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.watching {
-			t.Error("the memory is watched for nobody")
-		}
-	})
-}
-
-func TestAnswersFitIntoMemory(t *testing.T) {
-	m := &memoryWatch{limit: 10 << 20, inUse: func() int64 { return 0 }}
-	result := func(points int) *promql.Result {
-		return &promql.Result{Value: promql.Matrix{{Floats: make([]promql.FPoint, points)}}}
-	}
-	if err := m.answerable(result(10_000)); err != nil {
-		t.Error(err)
-	}
-	if err := m.answerable(result(1_000_000)); err == nil || errors.As(err, new(*admission.UnavailableError)) {
-		t.Errorf("a result that never fits: %v", err)
-	}
-	m.inUse = func() int64 { return m.limit }
-	if err := m.answerable(result(50_000)); !errors.As(err, new(*admission.UnavailableError)) {
-		t.Errorf("a result that does not fit now: %v", err)
-	}
-	if err := m.answerable(result(10)); err != nil {
-		t.Errorf("a small one: %v", err)
-	}
 }
