@@ -119,12 +119,28 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 			return false, 0, err
 		}
 		p.Done = true
-		c.floors.endPull()
 	}
+	err = c.noteCopied(p)
+	return p.Done && err == nil, samples, err
+}
+
+// noteCopied keeps durably how far this node has come, for the ring in force: what
+// was under way when another one came says nothing of that, and must not take the
+// place of what is kept of it.
+func (c *Cluster) noteCopied(p membership.CopyProgress) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r := c.state.Ring; r == nil || r.Number != p.Ring {
+		return errRingMoved
+	}
 	c.state.Copied = &p
-	return p.Done, samples, c.state.Save(c.opts.FS, c.opts.Dir)
+	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
+		return err
+	}
+	if p.Done {
+		c.floors.endPull()
+	}
+	return nil
 }
 
 func (c *Cluster) copied(t *topology) membership.CopyProgress {

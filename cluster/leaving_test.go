@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/cluster/ring"
 )
@@ -200,4 +201,24 @@ func leaveBesideANewDisk(t *testing.T, beforeItBegins bool) {
 	for _, n := range tc.nodes {
 		l.readAll(t, n)
 	}
+}
+
+// TestCopyOfAnEarlierRing: C3. Copying that was under way when the next ring came
+// does not take the place of what was copied for that one.
+func TestCopyOfAnEarlierRing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 1, 1)
+		tc.ready()
+		n := tc.nodes[0]
+		number := n.RingRecord().Number
+		if err := n.noteCopied(membership.CopyProgress{Ring: number, Done: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.noteCopied(membership.CopyProgress{Ring: number - 1, Done: true}); !errors.Is(err, errRingMoved) {
+			t.Errorf("what an earlier ring needed was noted: %v", err)
+		}
+		if p := n.copied(n.topo.Load()); !p.Done || p.Ring != number {
+			t.Errorf("kept is %+v", p)
+		}
+	})
 }
