@@ -188,13 +188,18 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	return nil
 }
 
-// connectLocked begins to connect to the members of the ring.
+// connectLocked begins to connect to the members of the ring. Who was a member of a
+// ring before that this node left over dual ones is connected still: it was taken for
+// a visitor meanwhile, and is in sight again.
 func (c *Cluster) connectLocked() {
 	t := c.topo.Load()
 	if !c.started || t == nil {
 		return
 	}
 	for _, m := range t.ring.Members() {
+		if p := c.peer(m.ID); p != nil && p.Connected() {
+			c.view.SetUp(m.ID, true, time.Now())
+		}
 		if m.ID != c.opts.Node && c.peer(m.ID) == nil && c.ctx.Err() == nil {
 			back := make(chan struct{}, 1)
 			c.back[m.ID] = back

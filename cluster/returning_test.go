@@ -160,3 +160,21 @@ func (n *testNode) seesRefilling(other *testNode) bool {
 	}
 	return false
 }
+
+// TestConnectedFromAnEarlierRing: a node that went from one ring to a later dual one
+// is still connected to who was a member in between no longer. It took that one for
+// a visitor that is gone; as a member of the next ring it is in sight.
+func TestConnectedFromAnEarlierRing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		a, other := tc.nodes[0], tc.nodes[1]
+		a.mu.Lock()
+		a.view.SetUp(other.id, false, time.Now())
+		a.connectLocked()
+		a.mu.Unlock()
+		if !a.inSight(other.id) {
+			t.Error("a member that is connected is not in sight")
+		}
+	})
+}
