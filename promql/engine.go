@@ -126,6 +126,9 @@ func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
 	defer q.engine.active.finish(about.ID)
 	res := q.Query.Exec(ctx)
 	res.Err = endedBy(ctx, res.Err)
+	if res.Err = answerable(res, q.engine.opts.Memory); res.Err != nil {
+		res.Value = nil
+	}
 	how := evaluatedWhole
 	if r, ok := q.Query.(*reducedQuery); ok {
 		how = evaluatedReduced

@@ -155,7 +155,7 @@ func (n *Node) connectReads(p *parts) error {
 		return fmt.Errorf("build the cache of queries: %w", err)
 	}
 	p.queries, err = promql.New(promql.Options{
-		Timeout: cfg.QueryTimeout, MaxSamples: cfg.QueryMaxSamples, MaxQueryLength: int(cfg.QueryMaxLength), Concurrency: cfg.QueryConcurrency, LookbackDelta: cfg.LookbackDelta,
+		Timeout: cfg.QueryTimeout, MaxSamples: cfg.QueryMaxSamples, MaxQueryLength: int(cfg.QueryMaxLength), Memory: n.opts.Memory, Concurrency: cfg.QueryConcurrency, LookbackDelta: cfg.LookbackDelta,
 		Cache: cache, SlowQueries: cfg.QuerySlowKept,
 		Logger: telemetry.Slog(n.part("promql"), cfg.LogLevel), Registerer: p.metrics,
 	})
