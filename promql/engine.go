@@ -13,10 +13,11 @@ import (
 // on Prometheus's engine. It implements promql.QueryEngine, so the HTTP API and the rules take it as they take
 // Prometheus's. Safe for concurrent use.
 type Engine struct {
-	engine *promql.Engine
-	parser parser.Parser
-	active *activeQueries
-	slow   *slowQueries
+	engine  *promql.Engine
+	parser  parser.Parser
+	active  *activeQueries
+	slow    *slowQueries
+	answers *answers
 	// fragments bounds the fragments of other nodes' queries that run at once.
 	fragments *activeQueries
 	stats     *engineStats
@@ -51,7 +52,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{parser: newParser(opts.MaxQueryLength), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), slow: &slowQueries{limit: opts.SlowQueries}, stats: stats, opts: opts}
+	e := &Engine{parser: newParser(opts.MaxQueryLength), active: newActiveQueries(opts.Concurrency), fragments: newActiveQueries(opts.Concurrency), slow: &slowQueries{limit: opts.SlowQueries}, answers: newAnswers(opts.Memory), stats: stats, opts: opts}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      opts.Registerer,
@@ -116,6 +117,14 @@ type trackedQuery struct {
 	promql.Query
 	engine *Engine
 	about  ActiveQuery
+	taken  int64 // bytes of memory for its answer
+}
+
+// Close is called when the answer is written.
+func (q *trackedQuery) Close() {
+	q.Query.Close()
+	q.engine.answers.give(q.taken)
+	q.taken = 0
 }
 
 func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
@@ -126,8 +135,9 @@ func (q *trackedQuery) Exec(ctx context.Context) *promql.Result {
 	defer q.engine.active.finish(about.ID)
 	res := q.Query.Exec(ctx)
 	res.Err = endedBy(ctx, res.Err)
-	if res.Err = answerable(res, q.engine.opts.Memory); res.Err != nil {
-		res.Value = nil
+	var err error
+	if q.taken, err = q.engine.answers.take(res); err != nil {
+		res.Value, res.Err = nil, err
 	}
 	how := evaluatedWhole
 	if r, ok := q.Query.(*reducedQuery); ok {

@@ -29,8 +29,8 @@ type Options struct {
 	// MaxQueryLength is the most bytes of one query, and of the selectors of one
 	// request together; 1 MiB.
 	MaxQueryLength int
-	// Memory is what the process may use, bytes; unknown. Answers that would take
-	// more than a part of it are refused.
+	// Memory is what the process may use, bytes; unknown. Answers that together would
+	// take more than a part of it are refused.
 	Memory int64
 	// Concurrency is the most queries that run at once, others wait; 20.
 	Concurrency int
