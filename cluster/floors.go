@@ -45,6 +45,9 @@ type settledAt struct {
 
 func (f settledAt) covers(v model.Version, t int64) bool { return v <= f.version && t >= f.from }
 
+// above says whether a copy is from below the floor: what became of it is settled.
+func (f settledAt) above(v model.Version, t int64) bool { return v < f.version && t >= f.from }
+
 // hashed is the version that a sample has in digests: none when it is settled.
 func (f settledAt) hashed(v model.Version, t int64) model.Version {
 	if f.covers(v, t) {
@@ -177,11 +180,17 @@ func (c *Cluster) admit(b *model.Batch) (*model.Batch, error) {
 	if b.Version >= s.Floor {
 		return b, nil
 	}
+	return c.unsettledOf(settledAt{s.Floor, s.From}, b), nil
+}
+
+// unsettledOf returns the part of a copy, which the caller gives back, that is not
+// from below a floor.
+func (c *Cluster) unsettledOf(floor settledAt, b *model.Batch) *model.Batch {
 	part := c.getBatch()
 	part.Version = b.Version
 	part.Exemplars, part.Metadata = append(part.Exemplars, b.Exemplars...), append(part.Metadata, b.Metadata...)
 	for i, f := range b.Floats {
-		if s.Copy(b.Version, f.T) != settle.Take {
+		if floor.above(b.Version, f.T) {
 			continue
 		}
 		part.Floats = append(part.Floats, f)
@@ -190,12 +199,12 @@ func (c *Cluster) admit(b *model.Batch) (*model.Batch, error) {
 		}
 	}
 	for _, h := range b.Hists {
-		if s.Copy(b.Version, h.T) == settle.Take {
+		if !floor.above(b.Version, h.T) {
 			part.Hists = append(part.Hists, h)
 		}
 	}
 	c.stats.droppedBelow.Add(float64(b.Samples() - part.Samples()))
-	return part, nil
+	return part
 }
 
 // beginAdmitted begins to store a batch, as far as it is admitted: a fresh one

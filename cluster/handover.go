@@ -167,13 +167,14 @@ type taker struct {
 // Intern returns the reference of a series.
 func (t *taker) Intern(ls labels.Labels) (model.Ref, error) { return t.c.local.Intern(ls) }
 
-// Batch takes a copy of b and sends when there is enough.
+// Batch takes a copy of b and sends when there is enough. What is settled is owed to
+// nobody: a hint of it was handed over before and is back after a crash, or its node
+// was no member meanwhile. A node that joins would take it for something new.
 func (t *taker) Batch(b *model.Batch, origins []frontier.Origin) error {
-	own := t.c.getBatch()
-	appendBatch(own, b)
+	own := t.c.unsettledOf(t.c.floors.at(), b)
 	t.v.origins = append(t.v.origins, origins...)
 	t.v.batches = append(t.v.batches, own)
-	if t.v.samples += b.Samples(); t.v.samples < handBatch {
+	if t.v.samples += own.Samples(); t.v.samples < handBatch {
 		return nil
 	}
 	return t.Flush()

@@ -146,7 +146,8 @@ func (s *simCluster) mayLose(n *simNode) bool {
 		return false
 	}
 	for _, o := range s.nodes {
-		if o != n && o.lossy.Load() || !o.gone.Load() && s.recordOn(o) == nil {
+		p := o.proc.Load()
+		if o != n && (o.lossy.Load() || p != nil && p.Health().Refill != "") || !o.gone.Load() && s.recordOn(o) == nil {
 			return false
 		}
 	}
