@@ -73,7 +73,7 @@ func (g *gossip) heard(info membership.Info, alive bool) {
 	if n, known := c.view.Get(info.ID, time.Now()); known && n.Up && n.Disk != "" && n.Disk != info.Disk {
 		return // another disk under the id of a node that answers: it is refused when it connects
 	}
-	if !c.view.Room(info.ID) || len(info.Address) > maxAddress {
+	if !c.view.Room(info.ID, time.Now()) || len(info.Address) > maxAddress {
 		return
 	}
 	if c.view.Learn(info, time.Now()) && c.keepsLocked(info.ID) {

@@ -89,7 +89,7 @@ func (c *Cluster) meet(h transport.Hello) error {
 	if n, known := c.view.Get(h.Node, now); known && n.Up && n.Disk != "" && n.Disk != h.Disk {
 		return fmt.Errorf("NODE_ID %d is used twice: disk %s answers at %s, and disk %s comes from %s", h.Node, n.Disk, n.Address, h.Disk, h.Address)
 	}
-	if !c.view.Room(h.Node) {
+	if !c.view.Room(h.Node, now) {
 		return fmt.Errorf("node %d is one too many: %d nodes outside the ring are known", h.Node, membership.MaxStrangers)
 	}
 	c.learnLocked(h, now)

@@ -37,6 +37,12 @@ func tellOfStrangers(t *testing.T, n *testNode) {
 		}
 		n.hear(membership.Message{SenderID: id, Type: membership.MessageType{NodeLeave: &membership.IDMessage{NodeID: id}}})
 	}
+	pause(2 * time.Minute)
+	late := n.Hello()
+	late.Node, late.Disk, late.Address = 7, "disk of 7", "127.0.0.1:7"
+	if err := n.Meet(late); err != nil {
+		t.Errorf("a node that comes after all these: %v", err)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if got := len(n.view.Nodes(time.Now())); got > 2*membership.MaxStrangers {

@@ -132,7 +132,7 @@ func (v *View) SetRefilling(id ring.NodeID, refilling bool) {
 // SetUp notes that a node answers, or no longer does.
 func (v *View) SetUp(id ring.NodeID, up bool, now time.Time) {
 	if old := v.nodes[id]; !up && (old == nil || old.Left && !old.InRing && id != v.self) {
-		delete(v.nodes, id) // who has left is known as long as it can be seen
+		v.drop(id) // who has left is known as long as it can be seen
 		return
 	}
 	n := v.node(id)
@@ -148,7 +148,7 @@ func (v *View) SetUp(id ring.NodeID, up bool, now time.Time) {
 // Suspect takes gossip's word that a node failed, or is alive again. A node that
 // answers here is not failed whatever is said.
 func (v *View) Suspect(id ring.NodeID, failed bool) {
-	if failed && v.Room(id) {
+	if failed && v.nodes[id] != nil {
 		v.gone[id] = true
 	} else if !failed {
 		delete(v.gone, id)
@@ -159,7 +159,7 @@ func (v *View) Suspect(id ring.NodeID, failed bool) {
 // ring, which only a new ring changes.
 func (v *View) Leave(id ring.NodeID) {
 	if n := v.nodes[id]; n != nil && !n.InRing && id != v.self {
-		delete(v.nodes, id)
+		v.drop(id)
 	}
 }
 
@@ -170,15 +170,20 @@ func (v *View) Depart(id ring.NodeID) {
 		return
 	}
 	if n.Left = true; !n.Up && id != v.self {
-		delete(v.nodes, id)
+		v.drop(id)
 	}
 }
 
 // Forget drops a node that is not of the ring.
 func (v *View) Forget(id ring.NodeID) {
 	if n := v.nodes[id]; n != nil && !n.InRing && id != v.self {
-		delete(v.nodes, id)
+		v.drop(id)
 	}
+}
+
+func (v *View) drop(id ring.NodeID) {
+	delete(v.nodes, id)
+	delete(v.gone, id)
 }
 
 // InSight says whether the node answers now.
