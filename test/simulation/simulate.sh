@@ -4,10 +4,12 @@
 # the same every time it is lived (build.sh). A life that fails is told, with the
 # command that lives it again; of one single life everything is told. Ends with the
 # totals. VERBOSE=1 prints a line for every life, with its hash: lives with the same
-# hash were the same. Exit code 77: they cannot be the same with this Go.
+# hash were the same. BUDGET=seconds begins no life later than so many seconds after
+# the first. Exit code 77: they cannot be the same with this Go.
 set -eu
 if [ "$1" = life ]; then # dir seed all: one life
 	dir=$2 seed=$3 all=$4 code=0
+	[ -z "${DEADLINE:-}" ] || [ "$(date +%s)" -lt "$DEADLINE" ] || exit 0
 	# It has nothing of this environment: where the heap begins depends on that.
 	env -i GOMAXPROCS=1 GOGC=off COUNT_SEED="$seed" COUNT_SEED_LOG="$all" timeout 300 \
 		"$dir/lives" -test.run='^TestSimulation$' -test.timeout=0 -test.v >"$dir/out.$seed" 2>&1 || code=$?
@@ -34,6 +36,7 @@ trap 'exit 1' INT TERM
 "$(dirname "$0")/build.sh" "$dir/lives"
 touch "$dir/failed" "$dir/totals"
 began=$(date +%s)
+[ -z "${BUDGET:-}" ] || export DEADLINE=$((began + BUDGET))
 seq "$first" $((first + count - 1)) | xargs -P "$(nproc)" -I '{}' "$0" life "$dir" '{}' "$all"
 awk -v seconds=$(($(date +%s) - began)) -v failed="$(sort -n "$dir/failed" | tr '\n' ' ')" '
 	{ lives++; sub(/.*1 lives in [^:]*: /, ""); acked += $1; for (i = 2; i <= NF; i++) { if ($i ~ /^refused/) refused += $(i-1); if ($i == "complete") reads += $(i-1); if ($i ~ /^marked/) marked += $(i-1) } }
