@@ -235,6 +235,9 @@ func (c *Cluster) NoteLost() {
 		c.warn("data was lost and there is nobody to refill from", c.local.Refilled(lost, false), "loss", lost, "from", mint, "to", maxt)
 		return
 	}
+	if lost == 0 {
+		return // it was noticed by several, and what was lost is merged back already
+	}
 	c.refill.lose()
 	c.warn("this node has lost data: it counts for no read until it has merged it back", errors.New(membership.GapReason), "loss", lost, "from", mint, "to", maxt)
 }
