@@ -100,4 +100,5 @@ func simPick(pp *p, h, t uint32) {
 }
 GO
 printf '{"Replace":{%s"%s":"%s"}}' "$overlay" "$root/runtime/sim.go" "$dir/sim.go" >"$dir/overlay.json"
-CGO_ENABLED=0 GOEXPERIMENT=norandomizedheapbase64 go test -c -overlay "$dir/overlay.json" -o "$out" github.com/count-db/count/cluster
+# Nothing of where it was built is in it: another checkout makes the same file.
+CGO_ENABLED=0 GOFLAGS=-mod=readonly GOEXPERIMENT=norandomizedheapbase64 go test -c -trimpath -buildvcs=false -overlay "$dir/overlay.json" -o "$out" github.com/count-db/count/cluster

@@ -11,8 +11,8 @@ if [ "$1" = life ]; then # dir seed all: one life
 	dir=$2 seed=$3 all=$4 code=0
 	[ -z "${DEADLINE:-}" ] || [ "$(date +%s)" -lt "$DEADLINE" ] || exit 0
 	# It has nothing of this environment: where the heap begins depends on that.
-	env -i GOMAXPROCS=1 GOGC=off COUNT_SEED="$seed" COUNT_SEED_LOG="$all" timeout 300 \
-		"$dir/lives" -test.run='^TestSimulation$' -test.timeout=0 -test.v >"$dir/out.$seed" 2>&1 || code=$?
+	(cd "$dir" && env -i GOMAXPROCS=1 GOGC=off COUNT_SEED="$seed" COUNT_SEED_LOG="$all" timeout 300 \
+		./lives -test.run='^TestSimulation$' -test.timeout=0 -test.v) >"$dir/out.$seed" 2>&1 || code=$?
 	if [ $code != 0 ]; then
 		echo "$seed" >>"$dir/failed"
 		printf '=== the life of seed %s ended with code %s\n' "$seed" "$code" >>"$dir/out.$seed"
@@ -30,7 +30,7 @@ fi
 
 first=$1 count=$2 all=
 [ "$count" != 1 ] || all=1
-dir=$(mktemp -d)
+dir=$(mktemp -d /tmp/lives.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM
 "$(dirname "$0")/build.sh" "$dir/lives"
