@@ -31,9 +31,9 @@ type simLocal struct {
 	log    []func(*memLocal) // guarded by mu; since the base
 	synced int               // guarded by mu; entries of log that are durable
 
-	damaged map[simKey]bool // guarded by mu; what cannot be read, and whether it was stored again since
-	noted   uint64          // guarded by mu; number of the loss of what is damaged; 0: nobody has read it yet
-	found   func()          // guarded by mu; is called when damaged samples are read
+	damaged map[simKey]int // guarded by mu; what cannot be read; how many entries of log it takes to find it stored again, or notAgain
+	noted   uint64         // guarded by mu; number of the loss of what is damaged; 0: nobody has read it yet
+	found   func()         // guarded by mu; is called when damaged samples are read
 }
 
 func newSimLocal() *simLocal {
@@ -79,7 +79,7 @@ func (l *simLocal) sync(number int, base *memLocal) {
 	l.synced = max(l.synced, number)
 	const fold = 400
 	if l.synced == len(l.log) && l.synced >= fold {
-		l.base, l.log, l.synced = l.memLocal.clone(), nil, 0
+		l.foldLocked()
 	}
 }
 
@@ -112,10 +112,13 @@ type simBulk struct {
 // Commit implements Bulk.
 func (b *simBulk) Commit(_ context.Context, between func() error) error {
 	for len(b.batches) > 0 {
+		again := b.to.again(b.batches[0])
+		b.to.fuse.burn()
 		b.to.mu.Lock()
 		b.to.overwriteLocked(b.batches[0])
+		number, base := b.to.do(again), b.to.base
 		b.to.mu.Unlock()
-		b.to.change(b.to.again(b.batches[0]))
+		b.to.sync(number, base)
 		b.batches = b.batches[1:]
 		if err := between(); err != nil {
 			return err
@@ -198,9 +201,12 @@ func (l *simLocal) crashLocked(rng *rand.Rand) *simLocal {
 		change(base)
 	}
 	base.forgetMarks()
-	damaged := map[simKey]bool{}
-	for k := range l.damaged {
-		damaged[k] = false // what was stored in its place may not be durable
+	damaged := map[simKey]int{}
+	for k, entries := range l.damaged {
+		damaged[k] = notAgain
+		if entries != notAgain && entries <= kept {
+			damaged[k] = 0
+		}
 	}
 	return &simLocal{memLocal: base, base: base.clone(), fuse: new(simFuse), damaged: damaged, noted: min(l.noted, base.losses)}
 }
@@ -210,7 +216,16 @@ func (l *simLocal) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.memLocal.forgetMarks()
+	l.foldLocked()
+}
+
+// foldLocked makes everything durable and begins a new log behind it. The caller
+// holds mu.
+func (l *simLocal) foldLocked() {
 	l.base, l.log, l.synced = l.memLocal.clone(), nil, 0
+	for k, entries := range l.damaged {
+		l.damaged[k] = min(entries, 0)
+	}
 }
 
 func (l *memLocal) clone() *memLocal {
@@ -288,6 +303,6 @@ func (l *simLocal) rot(rng *rand.Rand) (lost int) {
 	inner.lost = timeRange{first, last}
 	inner.mu.Unlock()
 	inner.forgetMarks()
-	l.base, l.log, l.synced = inner.clone(), nil, 0
+	l.foldLocked()
 	return lost
 }

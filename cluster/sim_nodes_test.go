@@ -173,12 +173,16 @@ func (s *simCluster) start(n *simNode) {
 }
 
 // seedsOf returns CLUSTER_NODES of a node: founders have the same, one that joins
-// knows all the others, because any of them may be gone.
+// knows all the others, because any of them may be gone. Nor may one that began alone
+// name only itself when others have come: with an empty disk it would begin again.
 func (s *simCluster) seedsOf(n *simNode) []string {
-	if slices.Contains(s.seeds, n.host) {
-		return s.seeds
-	}
 	var out []string
+	if slices.Contains(s.seeds, n.host) {
+		if len(s.seeds) > 1 {
+			return s.seeds
+		}
+		out = append(out, n.host)
+	}
 	for _, o := range s.nodes {
 		if o != n {
 			out = append(out, o.host)

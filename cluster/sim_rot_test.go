@@ -18,6 +18,9 @@ import (
 // durably and told, and only when others' copies are merged back what was damaged is
 // given up. Until then readers find an error or everything.
 
+// notAgain says that nothing was stored in the place of a damaged sample.
+const notAgain = -1
+
 // rotNow damages some of the samples.
 func (l *simLocal) rotNow(rng *rand.Rand) (damaged int) {
 	l.mu.Lock()
@@ -43,9 +46,9 @@ func (l *simLocal) rotNow(rng *rand.Rand) (damaged int) {
 
 func (l *simLocal) damageLocked(k simKey) {
 	if l.damaged == nil {
-		l.damaged = map[simKey]bool{}
+		l.damaged = map[simKey]int{}
 	}
-	l.damaged[k] = false
+	l.damaged[k] = notAgain
 }
 
 // whole says whether nothing is damaged or lost.
@@ -77,7 +80,7 @@ func (l *simLocal) Select(ctx context.Context, mint, maxt int64, ms ...*labels.M
 
 type rottenSelection struct {
 	Selection
-	damaged map[simKey]bool
+	damaged map[simKey]int
 	found   func()
 }
 
@@ -103,13 +106,15 @@ func (l *simLocal) overwriteLocked(b *model.Batch) bool {
 	var over []simKey
 	for _, f := range b.Floats {
 		k := simKey{l.memLocal.Labels(f.Ref).Get(labels.MetricName), f.T}
-		if overwritten, is := l.damaged[k]; is && !overwritten {
-			l.damaged[k] = true
+		if entries, is := l.damaged[k]; is && entries == notAgain {
 			over = append(over, k)
 		}
 	}
 	if len(over) > 0 {
-		l.do(func(to *memLocal) { to.drop(over) })
+		number := l.do(func(to *memLocal) { to.drop(over) })
+		for _, k := range over {
+			l.damaged[k] = number + 1 // the batch comes next
+		}
 	}
 	return len(over) > 0
 }
@@ -168,8 +173,8 @@ func (l *simLocal) mend(number uint64) {
 	l.mu.Lock()
 	var gone []simKey
 	if l.noted > 0 && l.noted <= number {
-		for k, overwritten := range l.damaged {
-			if !overwritten {
+		for k, entries := range l.damaged {
+			if entries == notAgain {
 				gone = append(gone, k)
 			}
 		}
