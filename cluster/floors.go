@@ -45,9 +45,6 @@ type settledAt struct {
 
 func (f settledAt) covers(v model.Version, t int64) bool { return v <= f.version && t >= f.from }
 
-// above says whether a copy is from below the floor: what became of it is settled.
-func (f settledAt) above(v model.Version, t int64) bool { return v < f.version && t >= f.from }
-
 // hashed is the version that a sample has in digests: none when it is settled.
 func (f settledAt) hashed(v model.Version, t int64) model.Version {
 	if f.covers(v, t) {
@@ -180,17 +177,17 @@ func (c *Cluster) admit(b *model.Batch) (*model.Batch, error) {
 	if b.Version >= s.Floor {
 		return b, nil
 	}
-	return c.unsettledOf(settledAt{s.Floor, s.From}, b), nil
+	return c.unsettledOf(s, b), nil
 }
 
 // unsettledOf returns the part of a copy, which the caller gives back, that is not
-// from below a floor.
-func (c *Cluster) unsettledOf(floor settledAt, b *model.Batch) *model.Batch {
+// from below the floor.
+func (c *Cluster) unsettledOf(s *settle.State, b *model.Batch) *model.Batch {
 	part := c.getBatch()
 	part.Version = b.Version
 	part.Exemplars, part.Metadata = append(part.Exemplars, b.Exemplars...), append(part.Metadata, b.Metadata...)
 	for i, f := range b.Floats {
-		if floor.above(b.Version, f.T) {
+		if s.Below(b.Version, f.T) {
 			continue
 		}
 		part.Floats = append(part.Floats, f)
@@ -199,7 +196,7 @@ func (c *Cluster) unsettledOf(floor settledAt, b *model.Batch) *model.Batch {
 		}
 	}
 	for _, h := range b.Hists {
-		if !floor.above(b.Version, h.T) {
+		if !s.Below(b.Version, h.T) {
 			part.Hists = append(part.Hists, h)
 		}
 	}

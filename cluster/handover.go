@@ -171,7 +171,7 @@ func (t *taker) Intern(ls labels.Labels) (model.Ref, error) { return t.c.local.I
 // nobody: a hint of it was handed over before and is back after a crash, or its node
 // was no member meanwhile. A node that joins would take it for something new.
 func (t *taker) Batch(b *model.Batch, origins []frontier.Origin) error {
-	own := t.c.unsettledOf(t.c.floors.at(), b)
+	own := t.c.unsettledOf(t.c.floors.now(), b)
 	t.v.origins = append(t.v.origins, origins...)
 	t.v.batches = append(t.v.batches, own)
 	if t.v.samples += own.Samples(); t.v.samples < handBatch {

@@ -70,7 +70,7 @@ func (c *Cluster) hear(m membership.Message) {
 			continue
 		}
 		old, known := c.view.Get(n.ID, now)
-		if len(n.Address) > maxAddress || len(n.Version) > maxAddress || !c.view.Room(n.ID, time.Now()) {
+		if len(n.Address) > maxAddress || len(n.Version) > maxAddress || !c.view.Room(n.ID, now) {
 			continue
 		}
 		if known && (old.Up || n.ID != m.SenderID) {

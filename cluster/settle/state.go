@@ -139,11 +139,15 @@ func (s *State) Copy(v model.Version, t int64) Verdict {
 	switch {
 	case s.Frozen.Floor > 0 && v <= s.Frozen.Floor:
 		return Later
-	case v < s.Floor && t >= s.From:
+	case s.Below(v, t):
 		return Drop
 	}
 	return Take
 }
+
+// Below says whether a copy of a sample at time t (ms) is from below the floor: what
+// became of it is settled.
+func (s *State) Below(v model.Version, t int64) bool { return v < s.Floor && t >= s.From }
 
 // Delete says what becomes of a copy of a delete of what lies in [mint, maxt]; of
 // one that is taken maxt is where it ends now: what is settled it does not reach.

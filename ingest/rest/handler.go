@@ -80,11 +80,11 @@ type handler struct {
 
 // request is the memory of one request.
 type request struct {
-	decoder  *decoder
-	body     []byte
-	unzip    gzip.Reader
-	batch    model.Batch
-	reserved int64
+	decoder *decoder
+	body    []byte
+	unzip   gzip.Reader
+	batch   model.Batch
+	claim   admission.Claim
 }
 
 // New returns the handler of POST /insert.
@@ -102,7 +102,9 @@ func New(deps Deps, opts Options) (http.Handler, error) {
 		return nil, errors.New("insert: series, sink and cache are needed")
 	}
 	h := &handler{deps: deps, opts: opts}
-	h.pool.New = func() any { return &request{decoder: newDecoder(opts.Limits, deps.Sink.CheckTime)} }
+	h.pool.New = func() any {
+		return &request{decoder: newDecoder(opts.Limits, deps.Sink.CheckTime), claim: admission.NewClaim(deps.Sink)}
+	}
 	return h, nil
 }
 
@@ -155,8 +157,7 @@ func compressed(header http.Header) (bool, error) {
 
 // recycle ends a request and keeps its memory, unless it was an unusually large one.
 func (h *handler) recycle(req *request) {
-	h.deps.Sink.Release(req.reserved)
-	req.reserved = 0
+	req.claim.Release()
 	large := cap(req.body) > maxKeptBytes
 	req.batch.Reset()
 	req.decoder.reset(nil)
@@ -209,20 +210,13 @@ func (h *handler) read(r *http.Request, req *request, zipped bool) error {
 	if r.ContentLength > limit {
 		return tooLarge
 	}
-	reserve := func(n int64) error {
-		if err := admission.ReserveMore(h.deps.Sink, req.reserved, n); err != nil {
-			return err
-		}
-		req.reserved += n
-		return nil
-	}
-	if err := reserve(requestCost + memoryFactor*int64(cap(req.body))); err != nil {
+	if err := req.claim.More(requestCost + memoryFactor*int64(cap(req.body))); err != nil {
 		return err
 	}
 	req.body = req.body[:0]
 	var body io.Reader = r.Body
 	if zipped {
-		if err := reserve(unzipCost); err != nil {
+		if err := req.claim.More(unzipCost); err != nil {
 			return err
 		}
 		if err := req.unzip.Reset(r.Body); err != nil {
@@ -233,7 +227,7 @@ func (h *handler) read(r *http.Request, req *request, zipped bool) error {
 	for {
 		if len(req.body) == cap(req.body) {
 			grow := int64(max(cap(req.body), firstRead))
-			if err := reserve(memoryFactor * grow); err != nil {
+			if err := req.claim.More(memoryFactor * grow); err != nil {
 				return err
 			}
 			req.body = append(make([]byte, 0, int64(cap(req.body))+grow), req.body...)

@@ -140,9 +140,9 @@ func (g *gate) Reserve(n int64) error {
 
 func (g *gate) Release(n int64) { g.used -= n }
 
-// TestReserveMore: a request that grows beyond what there is at all need not come
+// TestClaimMore: a request that grows beyond what there is at all need not come
 // again, one that has only met others may.
-func TestReserveMore(t *testing.T) {
+func TestClaimMore(t *testing.T) {
 	for _, c := range []struct {
 		others, held, more int64
 		want               error
@@ -153,12 +153,16 @@ func TestReserveMore(t *testing.T) {
 		{30, 50, 60, ErrTooLarge},
 	} {
 		g := &gate{limit: 100, used: c.others + c.held}
-		err := ReserveMore(g, c.held, c.more)
+		claim := Claim{memory: g, held: c.held}
+		err := claim.More(c.more)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}
 		if used := c.others + c.held; err != nil && g.used != used {
 			t.Errorf("%+v: %d bytes are claimed, not %d", c, g.used, used)
+		}
+		if claim.Release(); g.used != c.others {
+			t.Errorf("%+v: %d bytes are claimed when it has ended", c, g.used)
 		}
 	}
 }

@@ -74,18 +74,36 @@ type Memory interface {
 	Release(bytes int64)
 }
 
-// ReserveMore claims n more bytes for a request that holds some already. A request
-// that will never fit as a whole is told so, and not to try again.
-func ReserveMore(m Memory, held, n int64) error {
-	err := m.Reserve(n)
+// Claim is the memory that one request holds. Not safe for concurrent use.
+type Claim struct {
+	memory Memory
+	held   int64 // bytes
+}
+
+// NewClaim returns a claim that holds nothing.
+func NewClaim(m Memory) Claim { return Claim{memory: m} }
+
+// More claims n more bytes. A request that will never fit as a whole is told so, and
+// not to try again.
+func (c *Claim) More(n int64) error {
+	err := c.memory.Reserve(n)
+	if err == nil {
+		c.held += n
+	}
 	if !errors.Is(err, ErrOverloaded) {
 		return err
 	}
-	switch whole := m.Reserve(held + n); {
+	switch whole := c.memory.Reserve(c.held + n); {
 	case whole == nil:
-		m.Release(held + n) // there is room again, but the answer stands
+		c.memory.Release(c.held + n) // there is room again, but the answer stands
 	case errors.Is(whole, ErrTooLarge):
 		return whole
 	}
 	return err
+}
+
+// Release gives all of it back.
+func (c *Claim) Release() {
+	c.memory.Release(c.held)
+	c.held = 0
 }

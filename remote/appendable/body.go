@@ -29,8 +29,8 @@ const (
 // decompressed; the next handler gets them so.
 func Bounded(memory admission.Memory, maxBody int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b := &boundedBody{memory: memory, most: maxBody}
-		defer b.release()
+		b := &boundedBody{claim: admission.NewClaim(memory), most: maxBody}
+		defer b.claim.Release()
 		if err := b.read(r); err != nil {
 			code, retryAfter := admission.StatusOf(err)
 			if retryAfter > 0 {
@@ -49,22 +49,11 @@ func Bounded(memory admission.Memory, maxBody int64, next http.Handler) http.Han
 
 // boundedBody is the body of one request.
 type boundedBody struct {
-	memory    admission.Memory
+	claim     admission.Claim
 	most      int64
-	reserved  int64
 	body      []byte
 	mediaType string
 }
-
-func (b *boundedBody) reserve(n int64) error {
-	err := admission.ReserveMore(b.memory, b.reserved, n)
-	if err == nil {
-		b.reserved += n
-	}
-	return err
-}
-
-func (b *boundedBody) release() { b.memory.Release(b.reserved) }
 
 // The media types of OTLP over HTTP.
 const (
@@ -79,7 +68,7 @@ func (b *boundedBody) read(r *http.Request) error {
 	if b.mediaType != typeProtobuf && b.mediaType != typeJSON {
 		return malformed(fmt.Sprintf("unsupported content type: %s, supported: [%s, %s]", r.Header.Get("Content-Type"), typeJSON, typeProtobuf))
 	}
-	if err := b.reserve(requestCost); err != nil {
+	if err := b.claim.More(requestCost); err != nil {
 		return err
 	}
 	in := io.Reader(r.Body)
@@ -101,7 +90,7 @@ func (b *boundedBody) read(r *http.Request) error {
 	if err != nil {
 		return malformed(err.Error())
 	}
-	return b.reserve(messages * messageCost)
+	return b.claim.More(messages * messageCost)
 }
 
 // fill reads to the end, claiming memory as it comes.
@@ -109,7 +98,7 @@ func (b *boundedBody) fill(in io.Reader) error {
 	for {
 		if len(b.body) == cap(b.body) {
 			grow := int64(max(cap(b.body), firstRead))
-			if err := b.reserve(grow); err != nil {
+			if err := b.claim.More(grow); err != nil {
 				return err
 			}
 			b.body = append(make([]byte, 0, int64(cap(b.body))+grow), b.body...)

@@ -27,26 +27,16 @@ const (
 
 // request is the memory of one request.
 type request struct {
-	sink     Sink
-	decoder  decoder
-	body     []byte // as sent
-	plain    []byte // decompressed; its length is what is allocated
-	reserved int64  // bytes claimed from the sink
+	claim   admission.Claim // until the request ends
+	decoder decoder
+	body    []byte // as sent
+	plain   []byte // decompressed; its length is what is allocated
 }
 
 // kept is the memory that the request would leave to the next one.
 func (req *request) kept() int {
 	const sample = int(unsafe.Sizeof(model.FloatSample{}))
 	return cap(req.body) + cap(req.plain) + cap(req.decoder.batch.Floats)*sample + cap(req.decoder.scratch)
-}
-
-// reserve claims memory until the request ends.
-func (req *request) reserve(n int64) error {
-	if err := admission.ReserveMore(req.sink, req.reserved, n); err != nil {
-		return err
-	}
-	req.reserved += n
-	return nil
 }
 
 // read returns the decompressed body.
@@ -61,7 +51,7 @@ func (req *request) read(r *http.Request, opts Options) ([]byte, error) {
 	if int64(size) > opts.MaxDecodedBytes {
 		return nil, fmt.Errorf("%w: %d bytes decompressed, at most %d are taken", admission.ErrTooLarge, size, opts.MaxDecodedBytes)
 	}
-	if err := req.reserve(int64(size)); err != nil {
+	if err := req.claim.More(int64(size)); err != nil {
 		return nil, err
 	}
 	if len(req.plain) < size {
@@ -85,7 +75,7 @@ func (req *request) readBody(r *http.Request, limit int64) error {
 		most = r.ContentLength + 1
 	}
 	room := min(firstRead, most)
-	if err := req.reserve(requestCost + room); err != nil {
+	if err := req.claim.More(requestCost + room); err != nil {
 		return err
 	}
 	req.body = req.body[:0]
@@ -95,7 +85,7 @@ func (req *request) readBody(r *http.Request, limit int64) error {
 			if grow <= 0 {
 				return tooLarge
 			}
-			if err := req.reserve(grow); err != nil {
+			if err := req.claim.More(grow); err != nil {
 				return err
 			}
 			room += grow

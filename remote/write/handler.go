@@ -108,8 +108,8 @@ func New(deps Deps, opts Options) (http.Handler, error) {
 	h := &handler{sink: deps.Sink, cache: deps.Cache, opts: opts, stats: stats}
 	families := newFamilyMemory(opts.Now)
 	h.pool.New = func() any {
-		req := &request{sink: deps.Sink}
-		req.decoder = decoder{series: deps.Series, limits: opts.Limits, families: families, reserve: req.reserve}
+		req := &request{claim: admission.NewClaim(deps.Sink)}
+		req.decoder = decoder{series: deps.Series, limits: opts.Limits, families: families, reserve: req.claim.More}
 		return req
 	}
 	return h, nil
@@ -172,8 +172,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // recycle ends a request and keeps its memory, unless it was an unusually large one.
 func (h *handler) recycle(req *request) {
-	h.sink.Release(req.reserved)
-	req.reserved = 0
+	req.claim.Release()
 	req.decoder.reset()
 	if req.kept() <= maxKeptBytes {
 		h.pool.Put(req)
