@@ -228,15 +228,12 @@ var errLostMore = errors.New("more was lost meanwhile")
 func (c *Cluster) NoteLost() {
 	lost, mint, maxt := c.local.Lost()
 	t := c.topo.Load()
-	if t == nil {
-		return // there is no ring yet: whoever puts one in force looks for losses
+	if t == nil || lost == 0 {
+		return // whoever puts a ring in force looks for losses; or it was told late, and is merged back already
 	}
 	if t.alone {
 		c.warn("data was lost and there is nobody to refill from", c.local.Refilled(lost, false), "loss", lost, "from", mint, "to", maxt)
 		return
-	}
-	if lost == 0 {
-		return // it was noticed by several, and what was lost is merged back already
 	}
 	c.refill.lose()
 	c.warn("this node has lost data: it counts for no read until it has merged it back", errors.New(membership.GapReason), "loss", lost, "from", mint, "to", maxt)

@@ -220,6 +220,9 @@ func TestLossWhileRunning(t *testing.T) {
 		if lost, _, _ := c.local.Lost(); lost != 0 {
 			t.Errorf("loss %d is still marked", lost)
 		}
+		if c.NoteLost(); c.refill.running() { // another reader tells of the same late
+			t.Error("it refills what it has merged back")
+		}
 		tc.until("it settles with the others again", 4*time.Hour, func() bool { return c.floors.now().Floor > 0 && c.floors.at() == a.floors.at() })
 	})
 }
