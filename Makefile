@@ -105,10 +105,10 @@ fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: simulate
-simulate: ## SEEDS (500) lives of simulated clusters to which everything happens, from seed FROM (0), the same every time; SEEDS=1 tells one in full (VERBOSE=1: their hashes)
-	@code=0; ./test/simulation/simulate.sh $(or $(FROM),0) $(or $(SEEDS),500) || code=$$?; [ $$code = 77 ] || exit $$code; \
+simulate: ## SEEDS (500) lives of simulated clusters to which everything happens, from seed FROM (0), the same every time; SEEDS=1 tells one in full (VERBOSE=1: their hashes), ENGINE=1 lives them on the storage that nodes have
+	@code=0; ENGINE=$(ENGINE) ./test/simulation/simulate.sh $(or $(FROM),0) $(or $(SEEDS),500) || code=$$?; [ $$code = 77 ] || exit $$code; \
 	  echo "lives are not the same each time with this Go" && \
-	  COUNT_SEEDS=$(or $(SEEDS),500) COUNT_SEED_FROM=$(or $(FROM),0) $(GO) test -count=1 -timeout 60m -run 'TestSimulation$$' -v ./cluster
+	  COUNT_SEEDS=$(or $(SEEDS),500) COUNT_SEED_FROM=$(or $(FROM),0) $(GO) test -count=1 -timeout 60m -run 'TestSimulation$(and $(ENGINE),OnEngine)$$' -v ./cluster
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

@@ -55,12 +55,14 @@ type testNode struct {
 	id    ring.NodeID
 	host  string
 	local *memLocal
-	fs    *vfs.MemFS
-	disk  membership.Disk
-	clock *hlc
-	web   *http.Server
-	alter func(*Options)
-	asked func(ctx context.Context) error // called when another node has this one compute
+	// shares is what computes shares of spread reads; nil: local.
+	shares Reader
+	fs     *vfs.MemFS
+	disk   membership.Disk
+	clock  *hlc
+	web    *http.Server
+	alter  func(*Options)
+	asked  func(ctx context.Context) error // called when another node has this one compute
 }
 
 // testCluster is a number of nodes on a network in memory. It must be used

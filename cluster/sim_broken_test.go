@@ -24,7 +24,7 @@ type sabotage struct {
 	name   string
 	events string                           // what happens in the lives, by name; empty: anything
 	alter  func(*profile)                   // makes a life one in which the rule matters
-	disk   func(*simLocal) Local            // breaks the storage
+	disk   func(Local) Local                // breaks the storage
 	often  func(s *simCluster, p *simProc)  // is called after every event, for every process
 	logged func(p *simProc, message string) // is called when a process logs something
 }
@@ -40,7 +40,7 @@ func (b *sabotage) apply(p *profile) {
 	}
 }
 
-func (b *sabotage) storage(l *simLocal) Local {
+func (b *sabotage) storage(l Local) Local {
 	if b.disk == nil {
 		return l
 	}
@@ -57,23 +57,23 @@ func (b *sabotage) now(s *simCluster) {
 }
 
 // hastyDisk says that a batch is durable when it is not.
-type hastyDisk struct{ *simLocal }
+type hastyDisk struct{ Local }
 
 func (d hastyDisk) Begin(ctx context.Context, b *model.Batch, fresh bool) (transport.AppendReply, func() error, error) {
-	r, _, err := d.simLocal.Begin(ctx, b, fresh)
+	r, _, err := d.Local.Begin(ctx, b, fresh)
 	return r, func() error { return nil }, err
 }
 
 // blindDisk takes writes that are not above what it has seen (V2).
-type blindDisk struct{ *simLocal }
+type blindDisk struct{ Local }
 
 func (d blindDisk) Begin(ctx context.Context, b *model.Batch, _ bool) (transport.AppendReply, func() error, error) {
-	return d.simLocal.Begin(ctx, b, false)
+	return d.Local.Begin(ctx, b, false)
 }
 
 // forgetDeletes drops the deletes before they are settled (V4).
 func forgetDeletes(_ *simCluster, p *simProc) {
-	p.node.store.change(func(l *memLocal) {
+	p.data.(*simLocal).change(func(l *memLocal) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, s := range l.series {
@@ -218,18 +218,18 @@ func sabotages() []sabotage {
 		return func(p *profile) { busy(p); more(p) }
 	}
 	return []sabotage{
-		{name: "a batch is acknowledged before it is durable", events: "kill, restart", alter: busy, disk: func(l *simLocal) Local { return hastyDisk{l} }},
+		{name: "a batch is acknowledged before it is durable", events: "kill, restart", alter: busy, disk: func(l Local) Local { return hastyDisk{l} }},
 		{
 			name: "writes are not stamped anew", alter: with(func(p *profile) { p.skew = 3 * time.Minute }), events: "kill",
-			disk: func(l *simLocal) Local { return blindDisk{l} },
+			disk: func(l Local) Local { return blindDisk{l} },
 		},
 		{name: "a refilling node counts", events: "kill, isolate, wipe, rot", alter: with(func(p *profile) { p.rf = 2 }), often: countAtOnce},
 		{name: "deletes are forgotten too soon", events: "kill, isolate, freeze", alter: busy, often: forgetDeletes},
 		{name: "what is not owned is dropped unasked", events: "kill, isolate", alter: with(func(p *profile) { p.rf = 2 }), often: shedUnasked},
 		{name: "a floor is not agreed on", events: "kill, isolate", alter: busy, often: settleAlone},
 		{name: "a change asks the new candidates only", events: "join, leave, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 8, 1, 1 }), logged: askNewOnly},
-		{name: "a batch is acknowledged before it is durable, and the power is cut", events: "power cut", alter: busy, disk: func(l *simLocal) Local { return hastyDisk{l} }},
-		{name: "damage is not noticed", events: "kill, rot while running", alter: with(func(p *profile) { p.rf = 2 }), disk: func(l *simLocal) Local { return uncheckedDisk{l} }},
+		{name: "a batch is acknowledged before it is durable, and the power is cut", events: "power cut", alter: busy, disk: func(l Local) Local { return hastyDisk{l} }},
+		{name: "damage is not noticed", events: "kill, rot while running", alter: with(func(p *profile) { p.rf = 2 }), disk: func(l Local) Local { return uncheckedDisk{l.(*simLocal)} }},
 		{name: "changes are not agreed on", events: "two changes", alter: busy, often: changeUnasked},
 		{name: "copying that rests counts as done", events: "join, leave, pause, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 16, 1, 1 }), often: restDone},
 		{name: "a stranger joins", events: "stranger", alter: busy, often: admitStrangers},

@@ -68,7 +68,7 @@ func (s *simCluster) write(p *simProc, keys []simKey) error {
 	b := &model.Batch{}
 	var err error
 	for _, k := range keys {
-		ref, internErr := p.local.Intern(metric(k.name))
+		ref, internErr := p.data.Intern(metric(k.name))
 		err = errors.Join(err, internErr)
 		b.Floats = append(b.Floats, model.FloatSample{T: k.at, V: float64(o.number), Ref: ref})
 	}

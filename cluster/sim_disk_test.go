@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -24,7 +25,7 @@ import (
 // (testing/synctest); a process dies in the middle of it by its fuse.
 type simLocal struct {
 	*memLocal
-	fuse *simFuse // of the process that runs
+	fuse *simFuse // of the process that runs; set by open
 
 	mu     sync.Mutex
 	base   *memLocal         // guarded by mu; what the log begins with
@@ -211,12 +212,13 @@ func (l *simLocal) crashLocked(rng *rand.Rand) *simLocal {
 	return &simLocal{memLocal: base, base: base.clone(), fuse: new(simFuse), damaged: damaged, noted: min(l.noted, base.losses)}
 }
 
-// close makes everything durable, as the end of a process that is told to stop.
-func (l *simLocal) close() {
+// close implements simStore.
+func (l *simLocal) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.memLocal.forgetMarks()
 	l.foldLocked()
+	return nil
 }
 
 // foldLocked makes everything durable and begins a new log behind it. The caller
@@ -271,7 +273,8 @@ func (l *memLocal) highestVersion() model.Version {
 }
 
 // rot loses parts of what is stored, as files that are damaged and set aside do.
-func (l *simLocal) rot(rng *rand.Rand) (lost int) {
+func (l *simLocal) rot(rng *rand.Rand) string {
+	lost := 0
 	inner := l.memLocal
 	inner.mu.Lock()
 	first, last := int64(math.MaxInt64), int64(0)
@@ -304,5 +307,5 @@ func (l *simLocal) rot(rng *rand.Rand) (lost int) {
 	inner.mu.Unlock()
 	inner.forgetMarks()
 	l.foldLocked()
-	return lost
+	return fmt.Sprintf("has lost %d samples to damage", lost)
 }

@@ -147,8 +147,8 @@ func (s *simCluster) untilWhole() {
 		if p.topo.Load().alone {
 			continue
 		}
-		if n := p.deletes(); n > 0 {
-			s.fail("node %d keeps %d deletes that are settled", p.id, n)
+		if n, err := p.data.deletes(); n > 0 || err != nil {
+			s.fail("node %d keeps %d deletes that are settled: %v", p.id, n, err)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
-	"github.com/count-db/count/internal/vfs"
 )
 
 // simEvent is something that happens to a cluster; false: it cannot happen now.
@@ -238,15 +237,14 @@ func (s *simCluster) recordOn(n *simNode) *membership.RingRecord {
 }
 
 func (s *simCluster) wipe(n *simNode) {
-	n.fs, n.store = vfs.NewMem(), newSimLocal()
+	s.newDisk(n)
 	n.disk = membership.Disk{ID: n.disk.ID + "'"}
 	s.lost(n, "node %d has a new, empty disk", n.id)
 }
 
 func (s *simCluster) rot(n *simNode) {
-	lost := n.store.rot(s.rng)
-	n.disk.Gap = true
-	s.lost(n, "node %d has lost %d samples to damage", n.id, lost)
+	what := n.store.rot(s.rng)
+	s.lost(n, "node %d %s", n.id, what)
 }
 
 func (s *simCluster) restore(n *simNode) {

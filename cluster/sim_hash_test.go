@@ -54,13 +54,7 @@ func (h *simHistory) hash() uint64 {
 // noteDisks notes what the nodes hold.
 func (s *simCluster) noteDisks() {
 	for _, n := range s.nodes {
-		l := n.store.memLocal
-		for _, series := range l.byRef {
-			s.note("node %d holds %s: %v %v %v", n.id, series.labels, series.cols.T, series.cols.V, series.cols.Ver)
-		}
-		for _, t := range l.tombstones {
-			s.note("node %d holds the delete %d of %v from %d to %d", n.id, t.Version, t.Matchers, t.MinT, t.MaxT)
-		}
+		n.store.tellAll(s, n)
 	}
 	s.note("in the end: %d complete reads, %d marked", s.reads, s.marked)
 }

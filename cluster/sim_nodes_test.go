@@ -28,14 +28,16 @@ type simNode struct {
 	host  string
 	zone  string
 	fs    *vfs.MemFS
-	store *simLocal
+	store simStore
 	disk  membership.Disk
 	older *simDisk    // a copy of its disk
 	lossy atomic.Bool // its disk lost something that was not merged back yet
 	gone  atomic.Bool // it left
 	// strange: its disk held samples before it knew of any ring, so it does not join.
 	strange bool
-	proc    atomic.Pointer[simProc] // nil: it is down
+	// toEnd: one of its processes ran until the end.
+	toEnd bool
+	proc  atomic.Pointer[simProc] // nil: it is down
 	// downSince is when its last process ended.
 	downSince time.Time
 }
@@ -45,7 +47,7 @@ type simProc struct {
 	*testNode
 	node *simNode
 	// data is the node's storage, while this process runs.
-	data *simLocal
+	data simStore
 	fuse *simFuse
 	dead atomic.Bool // nothing that it does counts any more
 	left *simDisk    // what a process that died has left; read when it is dead
@@ -59,7 +61,7 @@ type simProc struct {
 // simDisk is all that outlives a process.
 type simDisk struct {
 	fs    *vfs.MemFS
-	store *simLocal
+	store simStore
 	disk  membership.Disk
 }
 
@@ -72,12 +74,16 @@ type simClock struct {
 	drift       float64
 }
 
-func (c *simClock) Now() model.Version {
+// time is what a process with this clock takes the time to be.
+func (c *simClock) time() time.Time {
 	off := c.ahead + time.Duration(float64(time.Since(c.began))*c.drift)
-	off = min(max(off, -c.most), c.most)
+	return time.Now().Add(min(max(off, -c.most), c.most))
+}
+
+func (c *simClock) Now() model.Version {
 	for {
 		last := c.last.Load()
-		next := max(uint64(model.VersionAt(time.Now().Add(off).UnixMicro())), last+1)
+		next := max(uint64(model.VersionAt(c.time().UnixMicro())), last+1)
 		if c.last.CompareAndSwap(last, next) {
 			return model.Version(next)
 		}
@@ -98,6 +104,7 @@ type simCluster struct {
 	seeds   []string
 	nodes   []*simNode
 	rings   map[uint64]string // by number, as they were found in force
+	engine  *SimEngine        // nil: the storage is simLocal
 	broken  sabotage
 }
 
@@ -113,8 +120,8 @@ func simTiming() timing {
 	}
 }
 
-func newSimCluster(rng *rand.Rand, p profile, b sabotage) *simCluster {
-	s := &simCluster{simHistory: newSimHistory(2 * p.skew), profile: p, rng: rng, net: memnet.New(), rings: map[uint64]string{}, broken: b}
+func newSimCluster(rng *rand.Rand, p profile, b sabotage, e *SimEngine) *simCluster {
+	s := &simCluster{simHistory: newSimHistory(2 * p.skew), profile: p, rng: rng, net: memnet.New(), rings: map[uint64]string{}, broken: b, engine: e}
 	s.gap.Store(int64(p.pace))
 	at := time.Now().UnixMilli()
 	s.times = []int64{1, at - 40*24*3600_000, at - 30*3600_000, at - 3*3600_000, at, at + 5*60_000}
@@ -129,13 +136,21 @@ func newSimCluster(rng *rand.Rand, p profile, b sabotage) *simCluster {
 
 func (s *simCluster) add() *simNode {
 	id := len(s.nodes) + 1
-	n := &simNode{id: ring.NodeID(id), host: hostOf(id), fs: vfs.NewMem(), disk: membership.Disk{ID: fmt.Sprintf("disk%d", id)}}
-	n.store = newSimLocal()
+	n := &simNode{id: ring.NodeID(id), host: hostOf(id), disk: membership.Disk{ID: fmt.Sprintf("disk%d", id)}}
+	s.newDisk(n)
 	if s.zones > 0 {
 		n.zone = string(rune('a' + s.rng.IntN(s.zones)))
 	}
 	s.nodes = append(s.nodes, n)
 	return n
+}
+
+// newDisk gives a node an empty disk.
+func (s *simCluster) newDisk(n *simNode) {
+	n.fs, n.store = vfs.NewMem(), newSimLocal()
+	if s.engine != nil {
+		n.store = &simEngine{engine: s.engine, fs: n.fs}
+	}
 }
 
 func (s *simCluster) clock() *simClock {
@@ -149,25 +164,25 @@ func (s *simCluster) clock() *simClock {
 
 // start begins a process on the node's disk.
 func (s *simCluster) start(n *simNode) {
-	n.disk.Starts++
-	if lost, _, _ := n.store.Lost(); lost > 0 {
-		n.disk.Gap = true
+	p := &simProc{node: n, data: n.store, fuse: new(simFuse), died: make(chan struct{}), over: make(chan struct{}), testNode: &testNode{id: n.id, host: n.host, fs: n.fs}}
+	wrong := s.clock()
+	clock, err := n.store.open(p, wrong)
+	if err != nil {
+		s.fail("open the storage of node %d: %v", n.id, err)
+		return
 	}
-	clock := s.clock()
-	clock.Observe(n.store.highestVersion())
-	p := &simProc{node: n, data: n.store, fuse: n.store.fuse, died: make(chan struct{}), over: make(chan struct{}), testNode: &testNode{id: n.id, host: n.host, local: n.store.memLocal, fs: n.fs, disk: n.disk}}
+	p.shares = n.store.shares()
 	o := Options{
 		Node: n.id, Cluster: "test", Address: n.host, Seeds: s.seedsOf(n), RF: s.rf, Zone: n.zone, Disk: n.disk,
 		Rule: noHistograms, FS: p.burning(n.fs), Dir: "data", NoGossip: !s.gossip, Heartbeat: 2 * time.Second, FailureTimeout: 15 * time.Second,
 		MaxHints: s.maxHints, CopyRate: s.copyRate, Logger: simLogger{s, p}, timing: simTiming(), Dial: s.dialer(p),
 	}
-	s.note("node %d starts (start %d of %s, zone %q, clock %s ahead)", n.id, n.disk.Starts, n.disk.ID, n.zone, clock.ahead)
+	s.note("node %d starts (start %d of %s, zone %q, clock %s ahead)", n.id, n.disk.Starts, n.disk.ID, n.zone, wrong.ahead)
 	if err := s.begin(p, clock, o); err != nil {
 		s.fail("start node %d: %v", n.id, err)
 		return
 	}
 	n.disk.Gap = false
-	s.watchDisk(p)
 	n.gone.Store(false)
 	n.proc.Store(p)
 }
@@ -201,6 +216,7 @@ func (s *simCluster) begin(p *simProc, clock Clock, o Options) error {
 		return err
 	}
 	p.Cluster = c
+	n.store.tell(s, p)
 	p.serveShares()
 	ln, err := s.net.Listen(n.host)
 	if err != nil {
@@ -239,10 +255,9 @@ func (p *simProc) burning(fs *vfs.MemFS) vfs.FS {
 
 // diskNow returns the disk as it would be found if the process died now.
 func (n *simNode) diskNow(rng *rand.Rand) *simDisk {
-	// Nothing is stored between the two.
-	n.store.mu.Lock()
-	defer n.store.mu.Unlock()
-	return &simDisk{store: n.store.crashLocked(rng), disk: n.disk, fs: n.fs.CrashClone(rng, []int{0, 50, 100}[rng.IntN(3)])}
+	d := &simDisk{disk: n.disk}
+	d.store, d.fs = n.store.crash(rng, n.fs, []int{0, 50, 100}[rng.IntN(3)])
+	return d
 }
 
 // die ends a process as SIGKILL or a power cut does: what was not synced may be
@@ -303,14 +318,13 @@ func (s *simCluster) stop(n *simNode) {
 	n.proc.Store(nil)
 	n.downSince = time.Now()
 	s.net.Kill(n.host)
-	n.store.close()
 }
 
 // finish ends what a process runs.
 func (s *simCluster) finish(p *simProc) {
 	p.once.Do(func() {
 		close(p.over)
-		if err := errors.Join(p.Close(), p.web.Close()); err != nil && !p.dead.Load() {
+		if err := errors.Join(p.Close(), p.web.Close(), p.data.close()); err != nil && !p.dead.Load() {
 			s.fail("stop node %d: %v", p.id, err)
 		}
 	})
@@ -320,6 +334,7 @@ func (s *simCluster) finish(p *simProc) {
 func (s *simCluster) endAll() {
 	s.heal()
 	for _, p := range s.running() {
+		p.node.toEnd = true
 		p.node.proc.Store(nil)
 		p.dead.Store(true)
 		s.net.Kill(p.host)

@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/internal/model"
-	"github.com/count-db/count/internal/vfs"
 )
 
 // What operators and the house do to a cluster as a whole.
@@ -62,15 +63,13 @@ func (s *simCluster) stranger() bool {
 	}
 	n := s.add()
 	n.strange = true
-	b := &model.Batch{Version: model.VersionAt(s.began.UnixMicro())}
+	var names []labels.Labels
 	for i := range simSeries {
-		ref, err := n.store.Intern(metric(simName(i)))
-		if err != nil {
-			s.fail("intern: %v", err)
-		}
-		b.Floats = append(b.Floats, model.FloatSample{T: s.times[i%len(s.times)], V: -1, Ref: ref})
+		names = append(names, metric(simName(i)))
 	}
-	n.store.change(n.store.again(b))
+	if err := n.store.plant(model.VersionAt(s.began.UnixMicro()), names, s.times, -1); err != nil {
+		s.fail("node %d gets samples of its own: %v", n.id, err)
+	}
 	s.note("node %d comes with samples of its own", n.id)
 	s.start(n)
 	return true
@@ -82,7 +81,8 @@ func (s *simCluster) empty(n *simNode) {
 		s.stop(n)
 	}
 	n.strange = false
-	n.fs, n.store, n.older = vfs.NewMem(), newSimLocal(), nil
+	s.newDisk(n)
+	n.older = nil
 	n.disk = membership.Disk{ID: n.disk.ID + "'"}
 	s.note("node %d has an empty disk", n.id)
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -22,13 +23,14 @@ import (
 const notAgain = -1
 
 // rotNow damages some of the samples.
-func (l *simLocal) rotNow(rng *rand.Rand) (damaged int) {
+func (l *simLocal) rotNow(rng *rand.Rand) string {
+	damaged := 0
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.memLocal.mu.Lock()
 	defer l.memLocal.mu.Unlock()
 	if len(l.damaged) > 0 {
-		return 0
+		return ""
 	}
 	for _, s := range l.byRef {
 		if rng.IntN(2) == 0 {
@@ -41,7 +43,10 @@ func (l *simLocal) rotNow(rng *rand.Rand) (damaged int) {
 			}
 		}
 	}
-	return damaged
+	if damaged == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d samples are damaged", damaged)
 }
 
 func (l *simLocal) damageLocked(k simKey) {
@@ -200,16 +205,15 @@ func (s *simCluster) rotNow() bool {
 		if !s.mayLose(n) {
 			return
 		}
-		if damaged := n.store.rotNow(s.rng); damaged > 0 {
+		if what := n.store.rotNow(s.rng); what != "" {
 			n.lossy.Store(true)
-			s.note("%d samples on the disk of node %d are damaged", damaged, n.id)
+			s.note("on the disk of node %d %s", n.id, what)
 		}
 	})
 }
 
 // watchDisk has a process note what is found to be damaged, a moment after that.
-func (s *simCluster) watchDisk(p *simProc) {
-	store := p.data
+func (s *simCluster) watchDisk(store *simLocal, p *simProc) {
 	found := make(chan struct{}, 1)
 	store.mu.Lock()
 	store.found = func() {

@@ -35,11 +35,15 @@ import (
 // which seed they begin, COUNT_SEED names a single one, and COUNT_SEED_LOG has all be
 // told that happened; a life that failed may have to be lived some times (-count)
 // until it fails again.
-func TestSimulation(t *testing.T) {
+func TestSimulation(t *testing.T) { liveAll(t, 25, nil) }
+
+// liveAll lives so many lives, or those that the environment names.
+func liveAll(t *testing.T, n uint64, engine func(*rand.Rand) *SimEngine) {
+	t.Helper()
 	began, lives := time.Now(), 0
 	var all simTotals
-	for _, seed := range simSeeds(t, 25) {
-		h := simulate(t, seed, sabotage{})
+	for _, seed := range simSeeds(t, n) {
+		h := simulateOn(t, seed, sabotage{}, engine)
 		lives++
 		all.add(h)
 		if testing.Verbose() {
@@ -49,7 +53,7 @@ func TestSimulation(t *testing.T) {
 			t.Log("\n" + strings.Join(h.log, "\n"))
 		}
 		if h.first != "" {
-			t.Fatalf("seed %d: %s\n\nagain: COUNT_SEED=%d go test -run 'TestSimulation$' -count=20 -failfast ./cluster\n\n%s\n%s", seed, h.first, seed, h.log[0], h.tell(120))
+			t.Fatalf("seed %d: %s\n\nagain: COUNT_SEED=%d go test -run '%s$' -count=20 -failfast ./cluster\n\n%s\n%s", seed, h.first, seed, t.Name(), h.log[0], h.tell(120))
 		}
 	}
 	t.Logf("%d lives in %s: %s", lives, time.Since(began).Round(time.Millisecond), &all)
@@ -81,7 +85,13 @@ func simSeeds(t *testing.T, n uint64) []uint64 {
 }
 
 // simulate lives one life.
-func simulate(t *testing.T, seed uint64, b sabotage) (h *simHistory) {
+func simulate(t *testing.T, seed uint64, b sabotage) *simHistory {
+	t.Helper()
+	return simulateOn(t, seed, b, nil)
+}
+
+// simulateOn is simulate on another storage than simLocal, unless engine is nil.
+func simulateOn(t *testing.T, seed uint64, b sabotage, engine func(*rand.Rand) *SimEngine) (h *simHistory) {
 	t.Helper()
 	// Goroutines take turns: fewer orders in which they may run.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -90,12 +100,16 @@ func simulate(t *testing.T, seed uint64, b sabotage) (h *simHistory) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		p := newProfile(rng)
 		b.apply(&p)
-		s := newSimCluster(rng, p, b)
+		var e *SimEngine
+		if engine != nil {
+			e = engine(rng)
+		}
+		s := newSimCluster(rng, p, b, e)
 		s.live()
 		s.endAll()
 		s.wg.Wait()
 		s.noteDisks()
-		s.log = append([]string{p.String()}, s.log...)
+		s.log = append([]string{p.String() + s.what()}, s.log...)
 		s.took = time.Since(s.began)
 		h = s.simHistory
 	})
@@ -142,6 +156,14 @@ func newProfile(rng *rand.Rand) profile {
 		p.leastFactor = 1
 	}
 	return p
+}
+
+// what says how the storage is set.
+func (s *simCluster) what() string {
+	if s.engine == nil {
+		return ""
+	}
+	return ", on the engine: " + s.engine.What
 }
 
 // live is a life.

@@ -38,7 +38,7 @@ func (s *shown) add(ls labels.Labels, cols *model.Columns) {
 func all() *labels.Matcher { return labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*") }
 
 // computeShare is the job over a node's own copy.
-func computeShare(ctx context.Context, l *memLocal, share *Share) (*shown, error) {
+func computeShare(ctx context.Context, l Reader, share *Share) (*shown, error) {
 	out := &shown{Samples: map[string]map[int64]float64{}, By: "copy"}
 	sel, err := l.Select(ctx, 0, 1<<50, all())
 	if err != nil {
@@ -57,9 +57,16 @@ func computeShare(ctx context.Context, l *memLocal, share *Share) (*shown, error
 	return out, nil
 }
 
+func (n *testNode) sharesOf() Reader {
+	if n.shares != nil {
+		return n.shares
+	}
+	return n.local
+}
+
 // serveShares has a node compute the job for others. asked is called first.
 func (n *testNode) serveShares() {
-	local := n.local
+	local := n.sharesOf()
 	n.ServeFragments(func(ctx context.Context, share *Share, fragment []byte) ([]byte, error) {
 		if string(fragment) != "all" {
 			return nil, fmt.Errorf("fragment %q", fragment)
@@ -81,7 +88,7 @@ func (n *testNode) job() Job[*shown] {
 	return Job[*shown]{
 		Fragment: []byte("all"),
 		Here: func(ctx context.Context, share *Share) (*shown, error) {
-			return computeShare(ctx, n.local, share)
+			return computeShare(ctx, n.sharesOf(), share)
 		},
 		Decode: func(answer []byte) (*shown, error) {
 			out := &shown{}

@@ -26,7 +26,7 @@ func TestBroadFiles(t *testing.T) {
 		opts := testOptions(clock)
 		if round == 1 {
 			opts = smallLimits(opts)
-			opts.limits.SealSamples = 1
+			opts.Limits.SealSamples = 1
 		}
 		db = mustOpen(t, fsys, opts)
 		wantDump(t, db, want)

@@ -7,6 +7,6 @@ import "github.com/count-db/count/engine/plan"
 func (o Options) WithLimits(change func(*plan.Limits)) Options {
 	limits := plan.Default()
 	change(&limits)
-	o.limits = &limits
+	o.Limits = &limits
 	return o
 }

@@ -86,8 +86,9 @@ type Options struct {
 	// Flush and Maintain: tests stay deterministic.
 	NoBackground bool
 
-	// limits of merging and sealing; nil = plan.Default(). Tests make them small.
-	limits *plan.Limits
+	// Limits of merging and sealing. Default: plan.Default(). Tests make them small,
+	// to see much of it with little data.
+	Limits *plan.Limits
 }
 
 const (
@@ -142,9 +143,9 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.SealDelay, defaultSealDelay)
 	orDefault(&o.MaxExemplars, defaultMaxExemplars)
 	orDefault(&o.MaxMetadata, defaultMaxMetadata)
-	if o.limits == nil {
+	if o.Limits == nil {
 		limits := plan.Default()
-		o.limits = &limits
+		o.Limits = &limits
 	}
 	return o, errors.Join(errs...)
 }

@@ -36,7 +36,7 @@ func Open(fsys vfs.FS, dir string, opts Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		fs: fsys, dir: dir, opts: opts, limits: *opts.limits, scratch: newScratchPool(), maxRecord: wal.MaxRecord,
+		fs: fsys, dir: dir, opts: opts, limits: *opts.Limits, scratch: newScratchPool(), maxRecord: wal.MaxRecord,
 		metadata: newMetadataStore(opts.MaxMetadata), exemplars: newExemplarRing(opts.MaxExemplars),
 		columnCache: file.NewCache(columnCacheBytes),
 	}

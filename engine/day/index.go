@@ -26,12 +26,13 @@ func openIndex(data []byte) (*index, error) {
 	if len(data) < headSize+checksumSize || string(data[:4]) != indexMagic {
 		return nil, wire.Corruptf("%d bytes are no index", len(data))
 	}
-	if v := binary.LittleEndian.Uint32(data[4:]); v != indexVersion {
-		return nil, fmt.Errorf("index version %d, this program reads %d", v, indexVersion)
-	}
 	end := len(data) - checksumSize
 	if binary.LittleEndian.Uint32(data[end:]) != wire.Checksum(data[:end]) {
 		return nil, wire.Corruptf("checksum of the index")
+	}
+	// Every version ends with this checksum: a damaged version is no newer build's.
+	if v := binary.LittleEndian.Uint32(data[4:]); v != indexVersion {
+		return nil, fmt.Errorf("index version %d, this program reads %d", v, indexVersion)
 	}
 	return parseIndex(data[:end])
 }

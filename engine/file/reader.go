@@ -72,11 +72,14 @@ func (r *Reader) open() error {
 		return err
 	}
 	d := wire.NewDecoder(ends[:])
-	if string(d.Take(4)) != magic || string(ends[len(ends)-4:]) != magic {
-		return wire.Corruptf("not a data file, or cut short")
-	}
-	if v := d.Byte(); v != formatVersion {
+	begins, v := string(d.Take(4)) == magic, d.Byte()
+	ends1 := string(ends[len(ends)-4:]) == magic
+	// Another version ends otherwise: before this end its byte is a damaged one.
+	if begins && !ends1 && v > formatVersion {
 		return fmt.Errorf("format version %d, this program reads %d", v, formatVersion)
+	}
+	if !begins || !ends1 || v != formatVersion {
+		return wire.Corruptf("not a data file of version %d, or cut short", formatVersion)
 	}
 	kind := Kind(d.Byte())
 	d.Take(2)

@@ -8,6 +8,7 @@ import (
 	"github.com/count-db/count/engine/registry"
 	"github.com/count-db/count/ingest"
 	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/node/storage"
 )
 
 // appender is the write path below the pipeline.
@@ -25,7 +26,7 @@ type clusterAppender struct{ c *cluster.Cluster }
 func (a clusterAppender) Append(ctx context.Context, b *model.Batch) error {
 	err := a.c.Append(ctx, b)
 	if errors.Is(err, cluster.ErrUnknownSeries) {
-		return admissionError(registry.ErrUnknownRef)
+		return storage.AdmissionError(registry.ErrUnknownRef)
 	}
 	return err
 }

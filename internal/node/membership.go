@@ -1,16 +1,15 @@
 package node
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 
 	"github.com/count-db/count/cluster"
-	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
 	"github.com/count-db/count/cluster/transport"
+	"github.com/count-db/count/internal/node/storage"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
 	"github.com/count-db/count/internal/vfs"
@@ -22,16 +21,15 @@ import (
 // go straight to its storage.
 func (n *Node) connectCluster(p *parts) error {
 	cfg := n.opts.Config
-	identity := p.db.Identity()
 	o := cluster.Options{
 		Node: ring.NodeID(cfg.NodeID), Cluster: cfg.ClusterName, Address: n.advertised(), Seeds: cfg.ClusterNodes, Zone: cfg.Zone,
 		RF: cfg.ReplicationFactor, Version: n.opts.Build.Version, Secret: n.security.secrets.shown,
-		Disk:      membership.Disk{ID: hex.EncodeToString(identity.DiskID[:]), Starts: identity.Starts, Gap: identity.Gap},
+		Disk:      p.disk,
 		Heartbeat: cfg.HeartbeatInterval, FailureTimeout: cfg.FailureTimeout, WriteDeadline: cfg.WriteDeadline,
 		MaxSamples: cfg.QueryMaxSamples, MaxSpreads: cfg.QueryConcurrency,
 		CopyRate: cfg.CopyRate, CopyShare: float64(cfg.CopyCPUPercent) / 100,
 		RepairRate: cfg.RepairRate, RepairShare: float64(cfg.RepairCPUPercent) / 100,
-		Rule: compareHistograms, Limits: seriesLimits(cfg),
+		Rule: storage.CompareHistograms, Limits: seriesLimits(cfg),
 		FS: n.fs, Dir: n.clusterDir(), Dial: n.security.dial(),
 		Logger: n.part("cluster"), Metrics: p.metrics,
 		RequestIDs: transport.RequestIDs{Of: telemetry.RequestID, With: telemetry.WithRequestID},
@@ -47,7 +45,7 @@ func (n *Node) connectCluster(p *parts) error {
 		o.Seeds, o.FS, o.NoGossip, o.BeforeChange = nil, p.aloneState, true, p.growUp
 	}
 	var err error
-	if p.cluster, err = cluster.New(clusterLocal{p.db}, p.db.Clock(), o); err != nil {
+	if p.cluster, err = cluster.New(storage.Local(p.db), p.db.Clock(), o); err != nil {
 		return fmt.Errorf("build the node's part of the cluster: %w", err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/count-db/count/engine/registry"
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/config"
+	"github.com/count-db/count/internal/node/storage"
 )
 
 // TestAdmissionError: what the storage answers has the code that senders must
@@ -29,7 +30,7 @@ func TestAdmissionError(t *testing.T) {
 		{"failed", fmt.Errorf("%w: disk full", engine.ErrFailed), 500},
 		{"unknown", errors.New("boom"), 500},
 	} {
-		if code, _ := admission.StatusOf(admissionError(c.err)); code != c.code {
+		if code, _ := admission.StatusOf(storage.AdmissionError(c.err)); code != c.code {
 			t.Errorf("%s: %d, want %d", c.name, code, c.code)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/backup"
 	"github.com/count-db/count/internal/model"
+	"github.com/count-db/count/internal/node/storage"
 	"github.com/count-db/count/internal/noted"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
@@ -155,7 +156,7 @@ func (s *restores) write(ctx context.Context, t *restoring) (samples int, err er
 		if x.cols.Len() == 0 {
 			continue
 		}
-		ref, err := interner{s.db}.Intern(x.labels)
+		ref, err := storage.Interner{DB: s.db}.Intern(x.labels)
 		if err != nil {
 			return samples, fmt.Errorf("restore %s: %w", x.labels, err)
 		}
@@ -167,7 +168,7 @@ func (s *restores) write(ctx context.Context, t *restoring) (samples int, err er
 		}
 	}
 	for _, x := range t.exemplars {
-		ref, err := interner{s.db}.Intern(x.labels)
+		ref, err := storage.Interner{DB: s.db}.Intern(x.labels)
 		if err != nil {
 			return samples, fmt.Errorf("restore exemplars of %s: %w", x.labels, err)
 		}

@@ -6,19 +6,20 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/count-db/count/cluster"
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/engine"
 	"github.com/count-db/count/ingest"
 	insert "github.com/count-db/count/ingest/rest"
 	"github.com/count-db/count/internal/admission"
 	"github.com/count-db/count/internal/config"
 	"github.com/count-db/count/internal/headroom"
+	"github.com/count-db/count/internal/node/storage"
 	"github.com/count-db/count/internal/seriescache"
 	"github.com/count-db/count/internal/server"
 	"github.com/count-db/count/internal/telemetry"
@@ -34,6 +35,7 @@ import (
 // parts are what a running node consists of.
 type parts struct {
 	db          *engine.DB
+	disk        membership.Disk
 	cluster     *cluster.Cluster
 	clustered   bool  // reads and writes go through the cluster
 	joinable    error // why a node alone takes no joins; nil: it does
@@ -59,19 +61,12 @@ func (n *Node) open() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := n.engineOptions(clustered)
-	var told atomic.Pointer[cluster.Cluster] // of losses; nil until there is one
-	o.OnLost = func() {
-		if c := told.Load(); c != nil {
-			c.NoteLost()
-		}
-	}
-	db, err := engine.Open(n.fs, n.opts.Config.DataDir, o)
+	stored, err := storage.Open(n.fs, n.opts.Config.DataDir, n.engineOptions(clustered))
 	if err != nil {
-		return nil, fmt.Errorf("open the data directory %s: %w", n.opts.Config.DataDir, err)
+		return nil, err
 	}
 	p := &parts{
-		db: db, clustered: clustered, joinable: n.security.joinable(), grown: make(chan struct{}),
+		db: stored.DB, disk: stored.Disk(), clustered: clustered, joinable: n.security.joinable(), grown: make(chan struct{}),
 		metrics: prometheus.NewRegistry(),
 	}
 	if n.opts.Config.Standalone {
@@ -80,10 +75,7 @@ func (n *Node) open() (*parts, error) {
 	if err := n.connect(p); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	told.Store(p.cluster)
-	if db.Lost() != (engine.Lost{}) {
-		p.cluster.NoteLost() // what was found while there was nobody to tell
-	}
+	stored.Tell(p.cluster)
 	return p, nil
 }
 
@@ -122,20 +114,20 @@ func (n *Node) connectWrites(p *parts) error {
 		return fmt.Errorf("build the write path: %w", err)
 	}
 	p.remoteWrite, err = write.New(
-		write.Deps{Series: interner{p.db}, Sink: p.pipeline, Cache: cache, Registerer: p.metrics},
+		write.Deps{Series: storage.Interner{DB: p.db}, Sink: p.pipeline, Cache: cache, Registerer: p.metrics},
 		write.Options{MaxBodyBytes: cfg.MaxBodySize, MaxDecodedBytes: cfg.MaxBodySize, Limits: limits},
 	)
 	if err != nil {
 		return fmt.Errorf("build remote write: %w", err)
 	}
 	p.insert, err = insert.New(
-		insert.Deps{Series: interner{p.db}, Sink: p.pipeline, Cache: cache},
+		insert.Deps{Series: storage.Interner{DB: p.db}, Sink: p.pipeline, Cache: cache},
 		insert.Options{MaxBodyBytes: cfg.MaxBodySize, Limits: limits},
 	)
 	if err != nil {
 		return fmt.Errorf("build the insert handler: %w", err)
 	}
-	p.appendable, err = appendable.New(interner{p.db}, p.pipeline, limits)
+	p.appendable, err = appendable.New(storage.Interner{DB: p.db}, p.pipeline, limits)
 	if err != nil {
 		return fmt.Errorf("build the write path of OTLP: %w", err)
 	}
@@ -345,6 +337,6 @@ func withoutCache(ctx context.Context, asked string) (context.Context, error) {
 
 var (
 	_ ingest.Appender = (*localAppender)(nil)
-	_ write.Resolver  = interner{}
+	_ write.Resolver  = storage.Interner{}
 	_ write.Sink      = (*ingest.Pipeline)(nil)
 )

@@ -22,6 +22,7 @@ import (
 	"github.com/count-db/count/engine/version"
 	"github.com/count-db/count/internal/model"
 	"github.com/count-db/count/internal/node"
+	nodestorage "github.com/count-db/count/internal/node/storage"
 	"github.com/count-db/count/internal/vfs"
 	"github.com/count-db/count/promql"
 	"github.com/count-db/count/promql/promtest"
@@ -151,7 +152,7 @@ func newPeer(network *memnet.Network, id int, disk, address string, seeds []stri
 		return nil, err
 	}
 	metrics := prometheus.NewRegistry()
-	c, err := cluster.New(node.ClusterLocal(db), db.Clock(), cluster.Options{
+	c, err := cluster.New(nodestorage.Local(db), db.Clock(), cluster.Options{
 		// No node is ever slow here but for want of processors, which is no reason to give
 		// one up: all of them are this process.
 		StandInAfter: 10 * time.Second,
