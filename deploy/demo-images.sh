@@ -71,7 +71,7 @@ count_image() {
 		return
 	fi
 	mkdir -p "$dir/data"
-	if [ -n "${COUNT_BIN:-}" ]; then cp "$COUNT_BIN" "$dir/count"; else CGO_ENABLED=0 go build -trimpath -o "$dir/count" ./cmd/count; fi
+	if [ -n "${COUNT_BIN:-}" ]; then cp "$COUNT_BIN" "$dir/count"; else CGO_ENABLED=0 go build -o "$dir/count" ./cmd/count; fi
 	sed -n '/^FROM scratch/,$p' deploy/Dockerfile | sed -e 's/--from=build //' -e 's#COPY /count#COPY count#' -e 's# /data /data# data /data#' >"$dir/Dockerfile"
 	built count:local "$dir"
 }
