@@ -217,13 +217,18 @@ func (c *Cluster) ringBytes() ([]byte, error) {
 	if t == nil {
 		return nil, nil
 	}
-	a := ringAnswer{Ring: t.record, Addresses: map[ring.NodeID]string{}}
+	return json.Marshal(ringAnswer{Ring: t.record, Addresses: c.addresses()})
+}
+
+// addresses returns where the members are.
+func (c *Cluster) addresses() map[ring.NodeID]string {
+	out := map[ring.NodeID]string{}
 	for _, n := range c.Nodes() {
 		if n.InRing {
-			a.Addresses[n.ID] = n.Address
+			out[n.ID] = n.Address
 		}
 	}
-	return json.Marshal(a)
+	return out
 }
 
 func decodeRing(payload []byte) (ringAnswer, error) {

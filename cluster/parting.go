@@ -9,8 +9,8 @@ import (
 // have: their connections end, and nobody owes them anything any more. The
 // caller holds c.mu.
 func (c *Cluster) partLocked(before, now *membership.RingRecord) {
-	if before == nil || now.Next != nil {
-		return // while a change is under way all are needed
+	if before == nil || now.Next != nil && len(now.Lost) == 0 {
+		return // while a change is under way all are needed, but those who are lost
 	}
 	old := before.Members
 	if before.Next != nil {

@@ -2,15 +2,24 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
 )
+
+// A majority that is lost for good (C2): by the operator's word the next ring is
+// founded without an agreement, of the members that are reached. It comes as any
+// other ring does (C3): dual at first, where of the ring before only what survived
+// counts (ring.Survived), and final when those who gained ranges have merged all
+// that the survivors hold of them.
 
 // forcedStep is how far a forced ring's number lies above the one before: also
 // above what members that are not reached may have agreed on meanwhile, so that
@@ -32,62 +41,72 @@ type Recovered struct {
 // word that the others are dead; were they alive, two clusters would acknowledge
 // writes until they meet. Refused while a majority is in sight that has votes: members
 // whose disks are new ones have none until a majority has agreed on recording them.
+// Should more members be lost before what the survivors hold is merged, that cannot
+// end, and Recover founds the next ring again, whatever is in sight.
 func (c *Cluster) Recover(ctx context.Context) (Recovered, error) {
-	t := c.topo.Load()
-	switch {
-	case t == nil:
-		return Recovered{}, unavailable(c.notFounded())
-	case t.record.Member(c.opts.Node) == nil:
-		return Recovered{}, fmt.Errorf("%w: node %d is no member: ask one that is", rebalance.ErrRefused, c.opts.Node)
-	case t.alone:
-		return Recovered{}, errMajority
-	case c.refill.running():
-		return Recovered{}, fmt.Errorf("%w: this node is refilling: ask one that is whole", rebalance.ErrRefused)
+	t, reports, err := c.survivors()
+	if err != nil {
+		return Recovered{}, err
 	}
-	if !c.lostLongEnough() {
-		return Recovered{}, unavailable(fmt.Errorf("a member was seen within %s: it may come back", recoverPatience))
+	record, out := c.forcedRing(t, reports)
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	// To the others first: nobody is to find this ring on the disk of a node that
+	// died when it alone had it, after the others were recovered once more.
+	if err := c.giveForced(ctx, record); err != nil {
+		return Recovered{}, err
 	}
-	reports := c.askReports(t)
-	if c.topo.Load() != t {
-		return Recovered{}, unavailable(errRingMoved)
-	}
-	for _, m := range t.ring.Voters() {
-		if _, reached := reports[m.ID]; !reached && c.inSight(m.ID) {
-			return Recovered{}, unavailable(fmt.Errorf("node %d is in sight and did not answer: try again", m.ID))
-		}
-	}
-	if c.majority.Load() && 2*votes(t, reports) > len(t.ring.Voters()) {
-		return Recovered{}, errMajority
-	}
-	out := Recovered{Ring: t.ring.Number() + forcedStep}
-	record := &membership.RingRecord{Number: out.Ring, ClusterID: t.record.ClusterID, RF: t.record.RF}
-	for _, m := range t.record.Members {
-		if _, reached := reports[m.ID]; !reached {
-			out.Lost = append(out.Lost, m.ID)
-			continue
-		}
-		out.Members = append(out.Members, m.ID)
-		record.Members = append(record.Members, m)
-	}
-	out.Missing = possiblyMissing(t, append(c.refillingMembers(t), out.Lost...))
 	c.mu.Lock()
-	err := c.adoptNewerLocked(record)
+	err = c.adoptNewerLocked(record)
 	c.mu.Unlock()
 	if err != nil {
 		return out, err
 	}
 	c.warn("a ring was founded by force", errors.New("acknowledged writes may be missing"), "ring", out.Ring, "lost", fmt.Sprint(out.Lost), "share", out.Missing)
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
-	defer cancel()
-	for _, id := range out.Members {
-		if id != c.opts.Node {
-			c.giveRing(ctx, id)
-		}
-	}
 	return out, nil
 }
 
 var errMajority = fmt.Errorf("%w: a majority is in sight: remove dead members instead", rebalance.ErrRefused)
+
+// survivors returns the ring in force and the reports of the members that are
+// reached, when it is time to give up the others.
+func (c *Cluster) survivors() (*topology, map[ring.NodeID]rebalance.Report, error) {
+	t := c.topo.Load()
+	switch {
+	case t == nil:
+		return nil, nil, unavailable(c.notFounded())
+	case t.record.Member(c.opts.Node) == nil:
+		return nil, nil, fmt.Errorf("%w: node %d is no member: ask one that is", rebalance.ErrRefused, c.opts.Node)
+	case t.alone:
+		return nil, nil, errMajority
+	case c.refill.running():
+		return nil, nil, fmt.Errorf("%w: this node is refilling: ask one that is whole", rebalance.ErrRefused)
+	case !c.lostLongEnough():
+		return nil, nil, unavailable(fmt.Errorf("a member was seen within %s: it may come back", recoverPatience))
+	}
+	reports := c.askReports(t)
+	if c.topo.Load() != t {
+		return nil, nil, unavailable(errRingMoved)
+	}
+	for _, m := range t.ring.Voters() {
+		switch r, reached := reports[m.ID]; {
+		case !reached && c.inSight(m.ID):
+			return nil, nil, unavailable(fmt.Errorf("node %d is in sight and did not answer: try again", m.ID))
+		case reached && r.Ring != t.ring.Number():
+			// It was told of the ring by now; until it knows it cannot say what it lacks.
+			return nil, nil, unavailable(fmt.Errorf("node %d had ring %d in force, not %d: try again", m.ID, r.Ring, t.ring.Number()))
+		}
+	}
+	more := len(t.record.Lost) > 0 && !t.allReport(reports)
+	if !more && c.majority.Load() && 2*votes(t, reports) > len(t.ring.Voters()) {
+		return nil, nil, errMajority
+	}
+	return t, reports, nil
+}
+
+func (t *topology) allReport(reports map[ring.NodeID]rebalance.Report) bool {
+	return !slices.ContainsFunc(t.ring.Voters(), func(m ring.Member) bool { _, reached := reports[m.ID]; return !reached })
+}
 
 // votes returns how many members answer and can vote on the next ring.
 func votes(t *topology, reports map[ring.NodeID]rebalance.Report) (n int) {
@@ -99,40 +118,79 @@ func votes(t *topology, reports map[ring.NodeID]rebalance.Report) (n int) {
 	return n
 }
 
-// refillingMembers returns the members in sight that have not merged back what they
-// lost.
-func (c *Cluster) refillingMembers(t *topology) (out []ring.NodeID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, m := range t.ring.Voters() {
-		if n, ok := c.view.Get(m.ID, time.Now()); ok && n.Up && n.Refilling && m.ID != c.opts.Node {
-			out = append(out, m.ID)
+// forcedRing returns the ring of those who report. It comes after the ring before a
+// change that was under way, which is taken back, and after the ring before the last
+// recovery where that has not ended. No two members give it the same number.
+func (c *Cluster) forcedRing(t *topology, reports map[ring.NodeID]rebalance.Report) (*membership.RingRecord, Recovered) {
+	rank := slices.IndexFunc(t.record.Members, func(m membership.RingMember) bool { return m.ID == c.opts.Node })
+	number := t.ring.Number() + forcedStep*uint64(rank+1)
+	record := &membership.RingRecord{Number: number, ClusterID: t.record.ClusterID, RF: t.record.RF, Lost: slices.Clone(t.record.Lost)}
+	out := Recovered{Ring: number}
+	var lost []ring.NodeID // or refilling
+	for _, m := range t.record.Members {
+		r, reached := reports[m.ID]
+		if !reached || r.Refill {
+			record.Lost = append(slices.DeleteFunc(record.Lost, func(o membership.RingMember) bool { return o.ID == m.ID }), m)
+			lost = append(lost, m.ID)
+		}
+		if !reached {
+			out.Lost = append(out.Lost, m.ID)
+			continue
+		}
+		if r.Disk != "" {
+			m.Disk = r.Disk // it has a vote again: no other one knows of this ring
+		}
+		out.Members = append(out.Members, m.ID)
+		record.Members = append(record.Members, m)
+	}
+	for i := range t.lists {
+		if t.lists[i].MayMiss(lost) {
+			out.Missing = min(out.Missing+t.ring.Share(i), 1)
 		}
 	}
-	return out
+	if len(record.Members) == 1 {
+		record.Lost = nil // there is nobody to merge with
+		return record, out
+	}
+	record.Next = &membership.NextRing{RF: record.RF, Members: record.Members}
+	return record, out
 }
 
-// possiblyMissing returns the share of the circle whose candidates lost W or more.
-func possiblyMissing(t *topology, lost []ring.NodeID) float64 {
-	share := 0.0
-	for bucket := range t.ring.Buckets() {
-		l := &t.lists[t.ring.ListOfBucket(bucket)]
-		if gone := l.Group(0); countIn(gone.Nodes, lost) >= gone.W {
-			from, to := t.ring.Range(bucket)
-			share += ring.Share(from, to)
-		}
+// giveForced gives a forced ring to its other members; an error: to none of them.
+func (c *Cluster) giveForced(ctx context.Context, record *membership.RingRecord) error {
+	if len(record.Members) == 1 {
+		return nil
 	}
-	return min(share, 1)
-}
-
-func countIn(nodes, set []ring.NodeID) int {
-	n := 0
-	for _, id := range nodes {
-		if slices.Contains(set, id) {
-			n++
-		}
+	body, err := json.Marshal(ringAnswer{Ring: record, Addresses: c.addresses()})
+	if err != nil {
+		return err
 	}
-	return n
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	given, failed := 0, error(nil)
+	for _, m := range record.Members {
+		if m.ID == c.opts.Node {
+			continue
+		}
+		wg.Go(func() {
+			err := error(transport.ErrUnreachable)
+			if p := c.peer(m.ID); p != nil {
+				_, err = p.Call(ctx, opTakeRing, body)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("node %d: %w", m.ID, err))
+				return
+			}
+			given++
+		})
+	}
+	wg.Wait()
+	if given == 0 {
+		return unavailable(fmt.Errorf("no other member took ring %d: %w", record.Number, failed))
+	}
+	return nil // the others are given it by those who have it
 }
 
 // recoverPatience is how long a member must be out of sight before it may be

@@ -266,7 +266,8 @@ func (c *Cluster) sharesFloor(others []settle.State) bool {
 // othersHoldAll says whether all that this node is a candidate of has another one.
 func (c *Cluster) othersHoldAll(t *topology) bool {
 	for i := range t.lists {
-		if l := &t.lists[i]; l.Has(c.opts.Node) && len(l.Group(0).Nodes) < 2 {
+		l := &t.lists[i]
+		if l.Has(c.opts.Node) && !l.Any(func(id ring.NodeID) bool { return id != c.opts.Node }) {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+	"slices"
 
 	"github.com/count-db/count/cluster/agree"
 	"github.com/count-db/count/cluster/ring"
@@ -46,6 +47,11 @@ type RingRecord struct {
 	// Next is set while a change is under way: this ring is then a dual one (C3),
 	// of Members and of Next.
 	Next *NextRing `json:"next,omitempty"`
+	// Lost is set in a dual ring that was founded by force, without an agreement (C2):
+	// the members of the ring before that were given up, and those of Members whose
+	// disks were lost and not filled again. The ring before is of Members and Lost, and
+	// nothing that was acknowledged there counts on what is lost.
+	Lost []RingMember `json:"lost,omitempty"`
 }
 
 // NextRing is what a change leads to.
@@ -56,9 +62,15 @@ type NextRing struct {
 
 // Ring places the members.
 func (r *RingRecord) Ring() (*ring.Ring, error) {
-	before, err := place(r.Number, r.RF, r.Members)
-	if err != nil || r.Next == nil {
-		return before, err
+	if r.Next == nil {
+		return place(r.Number, r.RF, r.Members)
+	}
+	before, err := place(r.Number, r.RF, r.before())
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Lost) > 0 {
+		before = before.Survived(r.lost(), placed(r.Members))
 	}
 	after, err := place(r.Number, r.Next.RF, r.Next.Members)
 	if err != nil {
@@ -68,11 +80,34 @@ func (r *RingRecord) Ring() (*ring.Ring, error) {
 }
 
 func place(number uint64, rf int, all []RingMember) (*ring.Ring, error) {
+	return ring.New(number, rf, placed(all))
+}
+
+func placed(all []RingMember) []ring.Member {
 	members := make([]ring.Member, 0, len(all))
 	for _, m := range all {
 		members = append(members, ring.Member{ID: m.ID, Zone: m.Zone})
 	}
-	return ring.New(number, rf, members)
+	return members
+}
+
+// before returns the members of the ring before the one that is coming into being.
+func (r *RingRecord) before() []RingMember {
+	all := slices.Clip(r.Members)
+	for _, m := range r.Lost {
+		if r.Member(m.ID) == nil {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func (r *RingRecord) lost() []ring.NodeID {
+	ids := make([]ring.NodeID, 0, len(r.Lost))
+	for _, m := range r.Lost {
+		ids = append(ids, m.ID)
+	}
+	return ids
 }
 
 // Electorate are those who agree on the ring after this one (C2).

@@ -153,6 +153,9 @@ func (t *Tracker) Copies() int {
 	least := -1
 	for _, g := range t.groups {
 		for i := range g.Groups() {
+			if len(g.Group(i).Nodes) == 0 {
+				continue
+			}
 			if acked := t.acks(g, i); least < 0 || acked < least {
 				least = acked
 			}

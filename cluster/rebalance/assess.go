@@ -84,7 +84,9 @@ func Assess(dual *ring.Ring, reports map[ring.NodeID]Report) Assessment {
 	}
 	done, worst := 0.0, ring.NodeID(0)
 	for id := range copiers {
-		if r := reports[id]; has(id) && r.Copied {
+		// A new disk of a survivor is filled from those who were whole then: afterwards
+		// they might not be enough.
+		if r := reports[id]; has(id) && r.Copied && !(r.Refill && dual.Recovering()) {
 			done++
 		} else {
 			done += r.Done

@@ -168,10 +168,14 @@ func Finish(dual *membership.RingRecord, reports map[ring.NodeID]Report) (*membe
 }
 
 // Abort returns the ring that takes the change of a dual ring back. It is right
-// at any time: every write of the dual ring is at W of the old candidates.
+// at any time: every write of the dual ring is at W of the old candidates. A ring
+// founded by force is not taken back (ErrRefused): there is no way back to its lost.
 func Abort(dual *membership.RingRecord) (*membership.RingRecord, error) {
 	if dual.Next == nil {
 		return nil, fmt.Errorf("%w: no change of the ring is under way", ErrDone)
+	}
+	if len(dual.Lost) > 0 {
+		return nil, fmt.Errorf("%w: the members before it are lost", ErrRefused)
 	}
 	return &membership.RingRecord{Number: dual.Number + 1, ClusterID: dual.ClusterID, RF: dual.RF, Members: dual.Members}, nil
 }

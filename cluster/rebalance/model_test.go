@@ -1,9 +1,11 @@
 package rebalance
 
 import (
+	"fmt"
 	"math/bits"
 	"testing"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/ring"
 )
 
@@ -12,6 +14,10 @@ import (
 // nodes take rings, writes and reads reach nodes, and ranges are copied, under
 // each of the rings involved. Messages may be lost: what need not happen may
 // never happen. What a complete read must show is checked in every state.
+//
+// A recovery by force is searched in the same way: some of the old candidates are
+// lost for good before the dual ring comes, at any point of a write, and of those
+// left as many count as ring.Survived says.
 //
 // Not searched: versions of one sample against each other (merge does that), and
 // changes that follow one another; only one is under way at a time (C2).
@@ -42,6 +48,8 @@ type change struct {
 	after      uint8
 	wOld, wNew int
 	copying    uint8
+	lost       uint8 // never in the dual ring
+	wBefore    int   // wOld before they were lost
 }
 
 type searched struct {
@@ -58,7 +66,7 @@ type searched struct {
 }
 
 func newChange(l *ring.List, f faults) *change {
-	c := &change{faults: f, wOld: l.Both[0].W, wNew: l.Both[1].W}
+	c := &change{faults: f, wOld: l.Both[0].W, wBefore: l.Both[0].W, wNew: l.Both[1].W}
 	numbers := map[ring.NodeID]int{}
 	mask := func(ids []ring.NodeID) uint8 {
 		m := uint8(0)
@@ -79,7 +87,21 @@ func newChange(l *ring.List, f faults) *change {
 	return c
 }
 
+// newRecovery is newChange where n of w candidates of the ring before were lost.
+func newRecovery(l *ring.List, f faults, n, w int) *change {
+	c := newChange(l, f)
+	c.wBefore = w
+	for range n {
+		c.lost |= 1 << c.nodes
+		c.nodes++
+	}
+	return c
+}
+
 func (c *change) quorum(number, who uint8, onlyOld bool) bool {
+	if number == oldRing {
+		return bits.OnesCount8(who&(c.before|c.lost)) >= c.wBefore
+	}
 	old := bits.OnesCount8(who&c.before) >= c.wOld
 	final := bits.OnesCount8(who&c.after) >= c.wNew
 	switch number {
@@ -97,6 +119,8 @@ func (c *change) candidates(number uint8) uint8 {
 		return c.before | c.after
 	case finalRing:
 		return c.after
+	case oldRing:
+		return c.before | c.lost
 	}
 	return c.before
 }
@@ -136,14 +160,23 @@ func (c *change) steps(out []searched, s searched) []searched {
 		}
 	}
 	if s.end == none {
-		add(func(n *searched) { n.end = abortRing })
+		if c.lost == 0 {
+			add(func(n *searched) { n.end = abortRing })
+		}
 		if c.mayFinish(&s) {
 			add(func(n *searched) { n.end = finalRing })
 		}
 	}
+	alive := true // are those who will be lost
+	for _, number := range s.rings {
+		alive = alive && number == oldRing
+	}
 	for i := range c.nodes {
 		bit := uint8(1) << i
-		if s.rings[i] == oldRing {
+		if c.lost&bit != 0 && !alive {
+			continue
+		}
+		if s.rings[i] == oldRing && c.lost&bit == 0 {
 			add(func(n *searched) { n.rings[i] = dualRing })
 		}
 		if s.end != none && s.rings[i] != s.end {
@@ -251,6 +284,64 @@ func TestModelNoReadMissesAWrite(t *testing.T) {
 			total += states
 		}
 		t.Logf("%s: %d states", c.name, total)
+	}
+}
+
+// recoveries calls f for the lists of recoveries of small rings in which fewer than
+// W candidates were lost.
+func recoveries(t *testing.T, f func(l *ring.List, lost, w int)) {
+	t.Helper()
+	for _, c := range []struct{ n, rf, lost int }{{3, 3, 1}, {4, 3, 2}, {5, 3, 2}, {4, 2, 2}, {3, 2, 1}, {6, 3, 3}, {5, 5, 1}} {
+		forced := record(c.n, c.rf)
+		forced.Lost, forced.Members = forced.Members[:c.lost], forced.Members[c.lost:]
+		before, err := record(c.n, c.rf).Ring()
+		if err != nil {
+			t.Fatal(err)
+		}
+		forced.Next = &membership.NextRing{RF: c.rf, Members: forced.Members}
+		dual, err := forced.Ring()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bucket := range dual.Buckets() {
+			_, at := dual.Range(bucket)
+			l, old := &dual.Lists()[dual.ListOfBucket(bucket)], &before.Lists()[before.ListOf(at)]
+			if lost := len(old.Nodes) - len(l.Both[0].Nodes); lost > 0 && l.Both[0].Held > 0 {
+				f(l, lost, old.W)
+			}
+		}
+	}
+}
+
+// TestModelNoReadMissesAWriteAfterRecovery is the same for recoveries.
+func TestModelNoReadMissesAWriteAfterRecovery(t *testing.T) {
+	seen := map[string]bool{}
+	recoveries(t, func(l *ring.List, lost, w int) {
+		c := newRecovery(l, faults{}, lost, w)
+		if form := fmt.Sprintf("%+v", c); !seen[form] {
+			seen[form] = true
+			states, missed := c.run()
+			if missed {
+				t.Errorf("a complete read misses an acknowledged write: %d lost, list %+v", lost, l)
+			}
+			t.Logf("%d states: %d of %d lost, then %v", states, lost, lost+len(l.Both[0].Nodes), l.Both)
+		}
+	})
+}
+
+// TestModelFindsBrokenRecovery: the search sees that the ranges gained must be
+// copied, from survivors that take no write of the ring before any more.
+func TestModelFindsBrokenRecovery(t *testing.T) {
+	for _, f := range []faults{{spreadAlone: true}, {copyFromOld: true}} {
+		found := false
+		recoveries(t, func(l *ring.List, lost, w int) {
+			if !found && len(l.Copying) > 0 {
+				_, found = newRecovery(l, f, lost, w).run()
+			}
+		})
+		if !found {
+			t.Errorf("%+v: no read was found that misses a write", f)
+		}
 	}
 }
 

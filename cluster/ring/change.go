@@ -10,6 +10,9 @@ import (
 type Group struct {
 	Nodes []NodeID
 	W     int
+	// Held is how many of Nodes, at the least, hold each acknowledged write: W, or
+	// fewer where candidates were lost, down to 0 where nobody is sure to.
+	Held int
 }
 
 // Dual returns the ring of a change in which the one before and the one after
@@ -70,7 +73,7 @@ func (r *Ring) groupDual() {
 
 // dualList is the list of a bucket of both rings.
 func dualList(before, after *List) List {
-	l := List{W: max(before.W, after.W), Both: []Group{{before.Nodes, before.W}, {after.Nodes, after.W}}}
+	l := List{W: max(before.W, after.W), Both: []Group{before.Group(0), after.Group(0)}}
 	l.Nodes = union(before.Nodes[:before.Owners], after.Nodes[:after.Owners])
 	slices.Sort(l.Nodes)
 	l.Owners = len(l.Nodes)
@@ -93,13 +96,13 @@ func union(a, b []NodeID) []NodeID {
 // copying returns the new candidates that must merge the range from W old ones
 // before the old ring may end, ascending: those that the range is new to, those
 // who stood in and own it now, so that every owner has its full copy, and all
-// where these are too few. An old write is at W of the old candidates, of which
-// some may leave; W of the new ones read without those who copied must still meet
-// one that has it.
+// where these are too few. An old write is at W of the old candidates, fewer where
+// some were lost, of which some may leave; W of the new ones read without those who
+// copied must still meet one that has it.
 func copying(before, after *List) []NodeID {
 	gained := without(after.Nodes, before.Nodes)
 	left := len(before.Nodes) - (len(after.Nodes) - len(gained))
-	holders := len(gained) + max(0, before.W-left)
+	holders := len(gained) + max(0, before.held-left)
 	if holders > len(after.Nodes)-after.W {
 		out := union(gained, without(after.Nodes[:after.Owners], before.Nodes[:before.Owners]))
 		slices.Sort(out)
@@ -112,6 +115,10 @@ func copying(before, after *List) []NodeID {
 
 // Changing says whether the ring is a dual one.
 func (r *Ring) Changing() bool { return r.before != nil }
+
+// Recovering says whether the ring is a dual one of which the ring before has lost
+// members for good (Survived).
+func (r *Ring) Recovering() bool { return r.before != nil && r.before.order == nil }
 
 // Before returns the ring that a dual ring leads from; nil for others.
 func (r *Ring) Before() *Ring { return r.before }
@@ -133,7 +140,7 @@ func (r *Ring) Voters() []Member {
 func (l *List) Copies(id NodeID) bool { return slices.Contains(l.Copying, id) }
 
 // Groups returns how many groups of candidates are counted: one, or in a dual
-// ring one a ring.
+// ring one a ring. A group may be empty (Survived): it asks for nothing.
 func (l *List) Groups() int { return max(len(l.Both), 1) }
 
 // Group returns group i.
@@ -141,7 +148,7 @@ func (l *List) Group(i int) Group {
 	if l.Both != nil {
 		return l.Both[i]
 	}
-	return Group{l.Nodes, l.W}
+	return Group{l.Nodes, l.W, l.held}
 }
 
 // Possible says whether W of the candidates can still be reached when those for
@@ -160,7 +167,7 @@ func possible(nodes []NodeID, w int, failed func(NodeID) bool) bool {
 // Any says whether at least one of the nodes holds all of the range: a node that
 // the range is new to does not.
 func (l *List) Any(has func(NodeID) bool) bool {
-	if l.Both != nil {
+	if l.Both != nil && len(l.Both[0].Nodes) > 0 {
 		return count(l.Both[0].Nodes, has) > 0
 	}
 	return count(l.Nodes, has) > 0

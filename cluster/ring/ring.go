@@ -50,6 +50,8 @@ type List struct {
 	Both []Group
 	// Copying are the candidates that copy the range in a dual ring, ascending.
 	Copying []NodeID
+	// held is Group.Held of Nodes.
+	held int
 }
 
 // Has says whether the node is a candidate.
@@ -146,7 +148,7 @@ func (r *Ring) group() {
 		if !ok {
 			id = uint32(len(r.lists))
 			byKey[string(key)] = id
-			l := List{Owners: owners, W: w, Nodes: make([]NodeID, 0, r.width)}
+			l := List{Owners: owners, W: w, held: w, Nodes: make([]NodeID, 0, r.width)}
 			for _, m := range sorted {
 				l.Nodes = append(l.Nodes, r.members[m].ID)
 			}
@@ -247,6 +249,9 @@ func (r *Ring) Candidates(dst []NodeID, position uint64) []NodeID {
 		}
 		return dst
 	}
+	if r.order == nil {
+		return append(dst, r.lists[r.ListOf(position)].Nodes...) // see Survived
+	}
 	bucket := r.Bucket(position)
 	for _, m := range r.order[bucket*r.width : (bucket+1)*r.width] {
 		dst = append(dst, r.members[m].ID)
@@ -258,7 +263,7 @@ func (r *Ring) Candidates(dst []NodeID, position uint64) []NodeID {
 func (r *Ring) Owners(dst []NodeID, position uint64) []NodeID {
 	n := len(dst)
 	dst = r.Candidates(dst, position)
-	if r.Changing() {
+	if r.Changing() || r.order == nil {
 		l := &r.lists[r.ListOf(position)]
 		mine := slices.DeleteFunc(dst[n:], func(id NodeID) bool { return !l.Owns(id) })
 		return dst[:n+len(mine)]
