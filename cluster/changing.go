@@ -451,6 +451,7 @@ type ChangeStatus struct {
 	Paused   bool          `json:"paused,omitempty"`                // copying rests
 	Joining  []ring.NodeID `json:"joining,omitempty"`
 	Leaving  []ring.NodeID `json:"leaving,omitempty"`
+	Lost     []ring.NodeID `json:"lost,omitempty"`    // by a ring founded by force: members, or disks of them
 	Waiting  []ring.NodeID `json:"waiting,omitempty"` // have not reported the new ring
 	Copying  []ring.NodeID `json:"copying,omitempty"` // have not finished copying
 	Problem  string        `json:"problem,omitempty"`
@@ -477,6 +478,9 @@ func (c *Cluster) changeStatus() *ChangeStatus {
 	}
 	if next := t.record.Next.RF; next != t.record.RF {
 		s.Factor = next
+	}
+	for _, m := range t.record.Lost {
+		s.Lost = append(s.Lost, m.ID)
 	}
 	for _, m := range t.ring.Members() {
 		switch {

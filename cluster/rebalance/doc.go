@@ -20,4 +20,8 @@
 // What a node has copied is durable there, so a change goes on where it was when
 // any node dies and comes back. Any voter may propose the end: the agreement lets
 // one through, and all of them would propose the same.
+//
+// A ring founded by force is such a dual ring, too, and cannot be taken back: of its
+// ring before only what survived counts (ring.Survived), and it does not end before
+// survivors on new disks are filled.
 package rebalance

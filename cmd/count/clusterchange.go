@@ -60,6 +60,7 @@ type clusterChange struct {
 	Factor   int      `json:"to_replication_factor"`
 	Joining  []uint64 `json:"joining"`
 	Leaving  []uint64 `json:"leaving"`
+	Lost     []uint64 `json:"lost"`
 	Waiting  []uint64 `json:"waiting"`
 	Copying  []uint64 `json:"copying"`
 	Problem  string   `json:"problem"`
@@ -82,7 +83,7 @@ func printChange(c call, ch *clusterChange) {
 		for _, l := range []struct {
 			what  string
 			nodes []uint64
-		}{{"joining", ch.Joining}, {"leaving", ch.Leaving}, {"copying", ch.Copying}, {"not reached yet", ch.Waiting}} {
+		}{{"joining", ch.Joining}, {"leaving", ch.Leaving}, {"lost", ch.Lost}, {"copying", ch.Copying}, {"not reached yet", ch.Waiting}} {
 			if len(l.nodes) > 0 {
 				fmt.Fprintf(c.stdout, "  %s: %v\n", l.what, l.nodes)
 			}
