@@ -38,7 +38,12 @@ func (c *Cluster) coreLocked() (*agree.Core, error) {
 			return nil, fmt.Errorf("read this node's vote: %w", err)
 		}
 	}
-	c.core = agree.New(agree.Voter{Node: c.opts.Node, Disk: c.opts.Disk.ID}, r.Number+1, r.Electorate(), saved)
+	self := agree.Voter{Node: c.opts.Node, Disk: c.diskID()}
+	c.core = agree.New(self, r.Number+1, r.Electorate(), saved)
+	if former := c.formerVoteLocked(r); former != "" {
+		self.Disk = former
+		c.core = agree.NewAcceptor(self, r.Number+1, r.Electorate(), saved)
+	}
 	return c.core, nil
 }
 
@@ -48,17 +53,20 @@ func (c *Cluster) keepLocked(r agree.Ready) error {
 	if r.Save == nil {
 		return nil
 	}
-	old := c.state.Vote
+	old, start := c.state.Vote, &c.state.Past[len(c.state.Past)-1]
 	c.state.Vote = agree.EncodeState(r.Save)
+	start.Mark++ // a copy from before this vote is older
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		c.state.Vote, c.core = old, nil
+		start.Mark--
 		return fmt.Errorf("make a vote durable: %w", err)
 	}
+	c.voting.mark = start.Mark
 	return nil
 }
 
 // serveAgree takes a message of another member and answers with the reply to it.
-func (c *Cluster) serveAgree(payload []byte, w *transport.Answer) error {
+func (c *Cluster) serveAgree(ctx context.Context, payload []byte, w *transport.Answer) error {
 	m, err := agree.DecodeMessage(payload)
 	if err != nil {
 		return err
@@ -69,13 +77,15 @@ func (c *Cluster) serveAgree(payload []byte, w *transport.Answer) error {
 	if err := c.sameRing(m.Slot - 1); err != nil {
 		return err
 	}
-	if !c.majority.Load() {
-		// A directory put back from a backup is found out by those in sight (C5).
-		return transport.Errorf(transport.CodeUnavailable, "node %d votes when it sees a majority", c.opts.Node)
+	if err := c.mayVote(); err != nil {
+		return transport.Errorf(transport.CodeUnavailable, "%v", err)
 	}
 	r, err := c.stepAgree(m)
 	if err != nil {
 		return err
+	}
+	if err := c.tellMark(ctx); err != nil {
+		return transport.Errorf(transport.CodeUnavailable, "%v", err)
 	}
 	for i := range r.Send {
 		if r.Send[i].To == m.From.Node {
@@ -160,6 +170,9 @@ var errRingMoved = errors.New("the ring has changed meanwhile")
 
 // round is one round of proposing; nil without an error when it came to nothing.
 func (c *Cluster) round(ctx context.Context, slot uint64, value []byte) (chosen []byte, err error) {
+	if err := c.mayVote(); err != nil {
+		return nil, err
+	}
 	r, err := c.propose(slot, value)
 	if err != nil {
 		return nil, err
@@ -173,6 +186,9 @@ func (c *Cluster) round(ctx context.Context, slot uint64, value []byte) (chosen 
 	in := make(chan reply)
 	waiting := 0
 	for {
+		if err := c.tellMark(ctx); err != nil {
+			return nil, err // nothing of it may leave
+		}
 		for _, m := range r.Send {
 			waiting++
 			c.wg.Go(func() {

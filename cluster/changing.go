@@ -167,9 +167,9 @@ func (c *Cluster) report() rebalance.Report {
 	if c.state.Ring == nil {
 		return r
 	}
-	r.Ring, r.Disk, r.Refill = c.state.Ring.Number, c.opts.Disk.ID, c.refill.running()
+	r.Ring, r.Disk, r.Refill = c.state.Ring.Number, c.diskID(), c.refill.running()
 	if m := c.state.Ring.Member(c.opts.Node); m != nil {
-		r.NoVote = m.Disk != c.opts.Disk.ID
+		r.NoVote = m.Disk != c.diskID()
 	}
 	if p := c.state.Copied; p != nil && p.Ring == r.Ring {
 		r.Copied = p.Done
@@ -279,7 +279,7 @@ func (c *Cluster) joinWhenWanted(t *topology) error {
 	if c.isStrange() {
 		return errStrange
 	}
-	wish := rebalance.Request{Kind: rebalance.Join, Node: c.opts.Node, Disk: c.opts.Disk.ID, Zone: c.opts.Zone}
+	wish := rebalance.Request{Kind: rebalance.Join, Node: c.opts.Node, Disk: c.diskID(), Zone: c.opts.Zone}
 	return c.wishThrough(t, wish)
 }
 
@@ -296,8 +296,8 @@ func (c *Cluster) correctRecord(t *topology) error {
 	switch {
 	case m == nil || c.refill.running():
 		return nil
-	case m.Disk != c.opts.Disk.ID:
-		return c.wishThrough(t, rebalance.Request{Kind: rebalance.Replace, Node: c.opts.Node, Disk: c.opts.Disk.ID})
+	case m.Disk != c.diskID():
+		return c.wishThrough(t, rebalance.Request{Kind: rebalance.Replace, Node: c.opts.Node, Disk: c.diskID()})
 	case m.Zone != c.opts.Zone:
 		return c.wishThrough(t, rebalance.Request{Kind: rebalance.Zone, Node: c.opts.Node, Zone: c.opts.Zone})
 	}
@@ -309,7 +309,7 @@ func (c *Cluster) correctRecord(t *topology) error {
 func (c *Cluster) wishThrough(t *topology, wish rebalance.Request) error {
 	ctx, cancel := context.WithTimeout(c.ctx, wishTimeout)
 	defer cancel()
-	if m := t.record.Member(c.opts.Node); m != nil && m.Disk == c.opts.Disk.ID {
+	if m := t.record.Member(c.opts.Node); m != nil && m.Disk == c.diskID() {
 		return c.Change(ctx, wish)
 	}
 	body, err := json.Marshal(wish)

@@ -45,21 +45,23 @@ type Cluster struct {
 	settled atomic.Bool // a majority was heard since the start, or the failure timeout has passed
 
 	mu         sync.Mutex
-	view       *membership.View              // guarded by mu
-	state      *membership.State             // guarded by mu; saved when it changes
-	turns      map[ring.NodeID]uint64        // guarded by mu; how many peers of a node were made
-	started    bool                          // guarded by mu
-	resolved   []ring.NodeID                 // guarded by mu; who answered under the seeds' names, when all did
-	seenStarts uint64                        // guarded by mu; of this node's disk, the most that others remember
-	heard      bool                          // guarded by mu; marks of others are not in the saved state yet
-	waits      error                         // guarded by mu; why the cluster is not founded
-	refused    map[string]refusal            // guarded by mu; who was refused, and why
-	apart      string                        // guarded by mu; why CLUSTER_NODES is not this node's cluster; empty: it is, as far as is known
-	misfits    map[ring.NodeID]string        // guarded by mu; members that cannot be talked to, and why
-	back       map[ring.NodeID]chan struct{} // guarded by mu; capacity 1: the node is back, bring it up to date
-	core       *agree.Core                   // guarded by mu; this node's part in deciding the next ring
+	view       *membership.View                    // guarded by mu
+	state      *membership.State                   // guarded by mu; saved when it changes
+	turns      map[ring.NodeID]uint64              // guarded by mu; how many peers of a node were made
+	started    bool                                // guarded by mu
+	resolved   []ring.NodeID                       // guarded by mu; who answered under the seeds' names, when all did
+	remembered map[ring.NodeID]membership.Sighting // guarded by mu; what each node that was met since the start remembers of this one's disk
+	heard      bool                                // guarded by mu; marks of others are not in the saved state yet
+	waits      error                               // guarded by mu; why the cluster is not founded
+	refused    map[string]refusal                  // guarded by mu; who was refused, and why
+	apart      string                              // guarded by mu; why CLUSTER_NODES is not this node's cluster; empty: it is, as far as is known
+	misfits    map[ring.NodeID]string              // guarded by mu; members that cannot be talked to, and why
+	back       map[ring.NodeID]chan struct{}       // guarded by mu; capacity 1: the node is back, bring it up to date
+	core       *agree.Core                         // guarded by mu; this node's part in deciding the next ring
 
-	unmarked atomic.Bool // something was stored since the last mark
+	unmarked atomic.Bool            // something was stored since the last mark
+	renewed  atomic.Pointer[string] // id of the disk since it was found to be an older copy; nil: its own
+	voting   voting
 
 	refill    refillState
 	changing  *changing
@@ -121,10 +123,14 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 	c := &Cluster{
 		instance: instance, ledger: frontier.NewLedger(),
 		opts: o, local: local, clock: clock, hints: store, ctx: ctx, stop: stop, state: state,
+		remembered: map[ring.NodeID]membership.Sighting{}, voting: voting{began: time.Now()},
 		turns: map[ring.NodeID]uint64{}, refused: map[string]refusal{}, misfits: map[ring.NodeID]string{}, back: map[ring.NodeID]chan struct{}{},
 		floors: floors, windows: newWindowDigests(o.MaxDigests), changing: newChanging(), verifying: newVerifying(time.Now(), o.timing.verify), lingering: map[*write]struct{}{}, changes: newChanges(), newest: newNewest(), vouched: vouched{of: map[ring.NodeID]meeting{}}, repairs: make(chan repair, maxRepairs), waits: ErrNotFounded,
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
+	}
+	if state.Renewed != "" {
+		c.renewed.Store(&state.Renewed)
 	}
 	c.stats = newStats(o.Metrics, c)
 	c.view = membership.NewView(c.selfInfo(), o.FailureTimeout, time.Now())
@@ -154,6 +160,9 @@ func loadState(o Options) (*membership.State, error) {
 	}
 	if state.Ring != nil && state.Cluster != o.Cluster {
 		return nil, fmt.Errorf("the data directory belongs to cluster %q, and CLUSTER_NAME is %q", state.Cluster, o.Cluster)
+	}
+	if !membership.SameDirectory(state.Renewed, o.Disk.ID) {
+		state.Renewed, state.Former = "", nil
 	}
 	state.Cluster, state.Node, state.Disk = o.Cluster, o.Node, o.Disk.ID
 	if state.Addresses == nil {
@@ -187,7 +196,7 @@ func (c *Cluster) begin() error {
 	}
 	record := c.state.Ring
 	if record == nil && len(c.opts.Seeds) == 0 {
-		record = c.firstRing([]membership.RingMember{{ID: c.opts.Node, Zone: c.opts.Zone, Disk: c.opts.Disk.ID}})
+		record = c.firstRing([]membership.RingMember{{ID: c.opts.Node, Zone: c.opts.Zone, Disk: c.diskID()}})
 	}
 	if record == nil {
 		return nil

@@ -55,8 +55,9 @@
 //
 // Complete copies (C7): complete.go, vouching.go.
 //
-// Agreeing on a ring (C2): founding.go, agreeing.go, recover.go (by an operator's
-// word when a majority is lost), strangers.go (seeds of another cluster).
+// Agreeing on a ring (C2): founding.go, agreeing.go, voting.go (when a node votes, and
+// that one on an older copy of its disk has no vote), recover.go (by an operator's word
+// when a majority is lost), strangers.go (seeds of another cluster).
 //
 // Changing it (C3): changing.go (joining, and leading a change to its end),
 // leaving.go, copying.go (ranges to their new owners), pausing.go (pause, progress

@@ -110,7 +110,7 @@ func (c *Cluster) askSeeds() {
 }
 
 func (c *Cluster) selfFounder(address string) membership.Founder {
-	return membership.Founder{Address: address, ID: c.opts.Node, Zone: c.opts.Zone, Disk: c.opts.Disk.ID, List: c.opts.Seeds}
+	return membership.Founder{Address: address, ID: c.opts.Node, Zone: c.opts.Zone, Disk: c.diskID(), List: c.opts.Seeds}
 }
 
 // noteResolved remembers who answers under the names of the list, for founders

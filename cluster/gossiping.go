@@ -70,7 +70,7 @@ func (g *gossip) heard(info membership.Info, alive bool) {
 		return
 	}
 	c.view.Suspect(info.ID, false)
-	if n, known := c.view.Get(info.ID, time.Now()); known && n.Up && n.Disk != "" && n.Disk != info.Disk {
+	if n, known := c.view.Get(info.ID, time.Now()); known && n.Up && n.Disk != "" && !membership.SameDirectory(n.Disk, info.Disk) {
 		return // another disk under the id of a node that answers: it is refused when it connects
 	}
 	if !c.view.Room(info.ID, time.Now()) || len(info.Address) > maxAddress {

@@ -13,7 +13,7 @@ import (
 
 func (c *Cluster) selfInfo() membership.Info {
 	return membership.Info{
-		ID: c.opts.Node, Address: c.opts.Address, Zone: c.opts.Zone, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts,
+		ID: c.opts.Node, Address: c.opts.Address, Zone: c.opts.Zone, Disk: c.diskID(), Starts: c.opts.Disk.Starts,
 		Version: c.opts.Version, DataSize: c.opts.DataSize(), Refilling: c.refill.running(),
 	}
 }
@@ -27,7 +27,7 @@ func (c *Cluster) Hello() transport.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := transport.Hello{
-		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Start: c.instance,
+		Protocol: transport.Version, Cluster: c.opts.Cluster, Node: c.opts.Node, Disk: c.diskID(), Starts: c.opts.Disk.Starts, Start: c.instance,
 		Address: c.opts.Address, Zone: c.opts.Zone, RF: c.opts.RF, Version: c.opts.Version, DataSize: c.opts.DataSize(),
 		Founders: c.opts.Seeds, Resolved: c.resolved, Refilling: c.refill.running(), RequestIDs: true, Secret: secret, Seen: map[ring.NodeID]membership.Sighting{},
 	}
@@ -72,7 +72,7 @@ func (c *Cluster) meet(h transport.Hello) error {
 	case h.Cluster != o.Cluster:
 		return fmt.Errorf("CLUSTER_NAME differs: node %d belongs to %q, node %d to %q", h.Node, h.Cluster, o.Node, o.Cluster)
 	case h.Node == o.Node:
-		return fmt.Errorf("NODE_ID %d is used twice: at %s (disk %s) and at %s (disk %s)", h.Node, h.Address, h.Disk, o.Address, o.Disk.ID)
+		return fmt.Errorf("NODE_ID %d is used twice: at %s (disk %s) and at %s (disk %s)", h.Node, h.Address, h.Disk, o.Address, c.diskID())
 	case h.Node == 0:
 		return errors.New("a node without NODE_ID")
 	}
@@ -86,7 +86,7 @@ func (c *Cluster) meet(h transport.Hello) error {
 		return fmt.Errorf("node %d belongs to another cluster of the name %q (id %s, here %s)", h.Node, h.Cluster, h.ClusterID, r.ClusterID)
 	}
 	now := time.Now()
-	if n, known := c.view.Get(h.Node, now); known && n.Up && n.Disk != "" && n.Disk != h.Disk {
+	if n, known := c.view.Get(h.Node, now); known && n.Up && n.Disk != "" && !membership.SameDirectory(n.Disk, h.Disk) {
 		return fmt.Errorf("NODE_ID %d is used twice: disk %s answers at %s, and disk %s comes from %s", h.Node, n.Disk, n.Address, h.Disk, h.Address)
 	}
 	if !c.view.Room(h.Node, now) {
@@ -110,11 +110,9 @@ func (c *Cluster) learnLocked(h transport.Hello, now time.Time) {
 		c.state.Addresses[h.Node] = h.Address
 		c.saveLocked()
 	}
-	if mine, ok := h.Seen[c.opts.Node]; ok && c.state.Ring != nil {
-		if mine.Disk == c.opts.Disk.ID {
-			c.seenStarts = max(c.seenStarts, mine.Starts)
-		}
-		c.checkDiskLocked([]membership.Sighting{mine})
+	c.remembered[h.Node] = h.Seen[c.opts.Node]
+	if c.state.Ring != nil {
+		c.checkDiskLocked()
 	}
 }
 
@@ -153,7 +151,7 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	}
 	if old == nil {
 		me := record.Member(c.opts.Node)
-		c.fresh.Store(record.Number == 1 && me != nil && me.Disk == c.opts.Disk.ID && c.opts.Disk.Starts <= 1)
+		c.fresh.Store(record.Number == 1 && me != nil && me.Disk == c.diskID() && c.opts.Disk.Starts <= 1)
 	}
 	if old == nil || old.Number != record.Number {
 		next := *c.floors.now()
@@ -177,7 +175,7 @@ func (c *Cluster) adoptLocked(record *membership.RingRecord) error {
 	c.view.SetRing(t.ring, time.Now())
 	c.partLocked(old, record)
 	c.noteLeaving(old, record)
-	c.checkDiskLocked(nil)
+	c.checkDiskLocked()
 	c.gate.Lock()
 	c.topo.Store(t)
 	c.gate.Unlock()
@@ -211,24 +209,24 @@ func (c *Cluster) connectLocked() {
 	}
 }
 
-// checkDiskLocked decides whether this node must refill (C5).
-func (c *Cluster) checkDiskLocked(seen []membership.Sighting) {
+// checkDiskLocked decides whether this node must refill (C5), and has no vote (C2).
+func (c *Cluster) checkDiskLocked() {
 	recorded := ""
 	if m := c.state.Ring.Member(c.opts.Node); m != nil {
 		recorded = m.Disk
 	} else {
 		return // it holds nothing for the ring
 	}
-	disk := c.opts.Disk
-	disk.Past = c.state.Past
+	c.renewLocked()
+	disk := c.diskLocked()
 	if lost, _, _ := c.local.Lost(); lost > 0 {
 		disk.Gap = true // found since the start
 	}
-	reason := membership.RefillReason(disk, recorded, c.state.Merged, seen)
+	reason := membership.RefillReason(disk, recorded, c.state.Merged, nil)
 	if c.refill.covers(reason) {
 		reason = ""
 	}
-	if reason == "" {
+	if reason == "" || reason == membership.NewReason && c.state.Refilling == membership.OlderReason {
 		reason = c.state.Refilling // of a run before that did not finish
 	}
 	// A gap may be merged back already when another node's memory shows the rest.

@@ -200,13 +200,9 @@ func (c *Cluster) endRefill(losses uint64, whole bool) error {
 	if c.refill.lossesSoFar() != losses {
 		return errLostMore
 	}
-	// What others have seen of a time before this merge proves nothing any more; nor,
-	// where the disk was a copy, what they remember under the number of this start.
+	// What others have seen of a time before this merge proves nothing any more.
 	c.state.Past = c.state.Past[max(0, len(c.state.Past)-1):]
-	if c.state.Refilling == membership.OlderReason {
-		c.state.Past = nil
-	}
-	c.state.Refilling, c.state.Merged, c.state.Refilled = "", c.opts.Disk.ID, nil
+	c.state.Refilling, c.state.Merged, c.state.Refilled = "", c.diskID(), nil
 	if err := c.state.Save(c.opts.FS, c.opts.Dir); err != nil {
 		return err
 	}
@@ -370,11 +366,11 @@ func (c *Cluster) refilledUntil(t *topology, lost uint64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.state.Refilled
-	if p == nil || p.Disk != c.opts.Disk.ID || p.Ring != t.ring.Number() || p.Reason != c.state.Refilling || p.Floor != c.floors.pulled().version {
+	if p == nil || p.Disk != c.diskID() || p.Ring != t.ring.Number() || p.Reason != c.state.Refilling || p.Floor != c.floors.pulled().version {
 		return 0
 	}
-	if p.Lost != lost || c.seenStarts > c.opts.Disk.Starts {
-		return 0 // something was lost since, or the disk is an older copy
+	if p.Lost != lost {
+		return 0 // something was lost since
 	}
 	return p.Until
 }
@@ -383,7 +379,7 @@ func (c *Cluster) noteRefilled(t *topology, until int64, lost uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Refilled = &membership.RefillProgress{
-		Disk: c.opts.Disk.ID, Starts: c.opts.Disk.Starts, Ring: t.ring.Number(), Reason: c.state.Refilling, Until: until,
+		Disk: c.diskID(), Starts: c.opts.Disk.Starts, Ring: t.ring.Number(), Reason: c.state.Refilling, Until: until,
 		Floor: c.floors.pulled().version, Lost: lost,
 	}
 	return c.state.Save(c.opts.FS, c.opts.Dir)

@@ -86,7 +86,7 @@ func TestRefillGoesOnAfterAKill(t *testing.T) {
 		tc.until("the older copy is found out", time.Minute, func() bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			return c.seenStarts > c.opts.Disk.Starts
+			return c.diskID() != c.opts.Disk.ID
 		})
 		if got := c.refilled(); got != 0 {
 			t.Fatalf("an older copy goes on at %d", got)

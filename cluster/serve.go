@@ -40,13 +40,14 @@ const (
 	opFragment      transport.Op = 20 // compute a part of a query over the node's own copy
 	opSettle        transport.Op = 21 // a step of settling (V4)
 	opHolds         transport.Op = 22 // say whether the node holds all of the asker's numbers
+	opRemember      transport.Op = 23 // remember, durably, how far the asker's disk is (C2)
 )
 
 // opNames name the operations in the log.
 var opNames = [...]string{
 	opRing: "ring", opSelect: "select", opLabelNames: "label names", opLabelValues: "label values", opExemplars: "exemplars", opMetadata: "metadata",
 	opDelete: "delete", opClock: "clock", opOwe: "owe", opDigests: "digests", opAgree: "agree", opWish: "wish", opReport: "report", opTakeRing: "take ring",
-	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment", opSettle: "settle", opHolds: "holds",
+	opFrontier: "frontier", opUnite: "unite", opCompare: "compare", opSeriesDigests: "series digests", opWindowDigests: "digests of windows", opFragment: "fragment", opSettle: "settle", opHolds: "holds", opRemember: "remember",
 }
 
 func opName(op transport.Op) string {
@@ -269,9 +270,11 @@ func (c *Cluster) answer(ctx context.Context, from ring.NodeID, op transport.Op,
 	d := wire.NewDecoder(payload)
 	switch op {
 	case opAgree:
-		return c.serveAgree(payload, w)
+		return c.serveAgree(ctx, payload, w)
 	case opWish:
 		return c.serveWish(ctx, payload)
+	case opRemember:
+		return c.serveRemember(from, payload)
 	case opReport:
 		return c.serveReport(payload, w)
 	case opSeriesDigests:

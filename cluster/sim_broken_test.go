@@ -121,7 +121,7 @@ func countAtOnce(_ *simCluster, p *simProc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refill.running() {
-		p.state.Refilling, p.state.Merged = "", p.opts.Disk.ID
+		p.state.Refilling, p.state.Merged = "", p.diskID()
 		p.refill.done(p.refill.lossesSoFar(), true)
 	}
 }

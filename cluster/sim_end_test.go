@@ -173,7 +173,7 @@ func (s *simCluster) ringSettled() string {
 			return fmt.Sprintf("node %d has left, or its join was taken back", p.id)
 		case r.Member(p.id) == nil:
 			return fmt.Sprintf("node %d is no member", p.id)
-		case len(r.Members) > 1 && (r.Member(p.id).Disk != p.opts.Disk.ID || r.Member(p.id).Zone != p.opts.Zone):
+		case len(r.Members) > 1 && (r.Member(p.id).Disk != p.diskID() || r.Member(p.id).Zone != p.opts.Zone):
 			return fmt.Sprintf("the ring does not have the disk or the zone of node %d", p.id)
 		case p.data.rotten():
 			return fmt.Sprintf("node %d has not mended what was damaged", p.id)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -172,7 +173,7 @@ func (s *simCluster) votesWithout(n *simNode) bool {
 		for _, r := range s.ringsOn(o) {
 			votes := 0
 			for _, m := range r.Members {
-				if by := s.nodes[m.ID-1]; by != n && by.disk.ID == m.Disk {
+				if by := s.nodes[m.ID-1]; by != n && s.diskOf(by) == m.Disk {
 					votes++
 				}
 			}
@@ -182,6 +183,17 @@ func (s *simCluster) votesWithout(n *simNode) bool {
 		}
 	}
 	return true
+}
+
+// diskOf returns the id under which the ring knows a node's disk.
+func (s *simCluster) diskOf(n *simNode) string {
+	if p := n.proc.Load(); p != nil {
+		return p.diskID()
+	}
+	if state, err := membership.LoadState(n.fs, "data"); err == nil && state != nil && membership.SameDirectory(state.Renewed, n.disk.ID) {
+		return state.Renewed
+	}
+	return n.disk.ID
 }
 
 // ringsOn returns the rings that a node has in force and has accepted.
@@ -267,7 +279,7 @@ func (s *simCluster) wouldNotice(n *simNode) bool {
 	if err != nil || state == nil {
 		return false
 	}
-	disk.Past = state.Past
+	disk.ID, disk.Former, disk.Past = cmp.Or(state.Renewed, disk.ID), state.Former, state.Past
 	for _, o := range s.nodes {
 		if o == n || o.gone.Load() {
 			continue

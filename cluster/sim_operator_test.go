@@ -103,7 +103,7 @@ func (s *simCluster) sameRings() {
 		}
 		s.rings[r.Number] = text
 		for _, n := range s.nodes {
-			if m := r.Member(n.id); n.strange && m != nil && m.Disk == n.disk.ID {
+			if m := r.Member(n.id); n.strange && m != nil && membership.SameDirectory(m.Disk, n.disk.ID) {
 				s.fail("node %d is a member on a disk with samples of its own", n.id)
 			}
 		}

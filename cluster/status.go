@@ -100,7 +100,7 @@ func (c *Cluster) problemsLocked(now time.Time) []string {
 		}
 	}
 	if r := c.state.Ring; r != nil && !c.refill.running() {
-		if m := r.Member(c.opts.Node); m != nil && m.Disk != c.opts.Disk.ID {
+		if m := r.Member(c.opts.Node); m != nil && m.Disk != c.diskID() {
 			out = append(out, "the ring does not record this node's new disk yet: it has no vote on changes")
 		}
 	}

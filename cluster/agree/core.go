@@ -17,6 +17,7 @@ type Core struct {
 	self       Voter
 	slot       uint64
 	electorate Electorate
+	mute       bool      // it proposes nothing
 	state      State     // as it was saved last, or is about to be by the caller
 	round      uint64    // the highest heard of
 	proposal   *proposal // nil: none of this node is under way
@@ -30,6 +31,15 @@ func New(self Voter, slot uint64, electorate Electorate, saved State) *Core {
 		saved = State{Slot: slot}
 	}
 	return &Core{self: self, slot: slot, electorate: electorate, state: saved, round: saved.Promised.Round}
+}
+
+// NewAcceptor is New for a member that may have forgotten what it saved: it answers,
+// and proposes nothing, for it might use a ballot twice, unless it is alone. That is
+// safe where nothing is decided without the votes of all, since all others remember.
+func NewAcceptor(self Voter, slot uint64, electorate Electorate, saved State) *Core {
+	c := New(self, slot, electorate, saved)
+	c.mute = len(electorate) > 1
+	return c
 }
 
 // Slot returns the number of the ring that is decided.
@@ -48,7 +58,7 @@ func (c *Core) Propose(value []byte) (Ready, error) {
 	switch {
 	case c.chosen != nil:
 		return Ready{Chosen: c.chosen}, nil
-	case !c.Voter():
+	case !c.Voter() || c.mute:
 		return Ready{}, fmt.Errorf("%w: node %d with disk %s, ring %d", ErrNoVote, c.self.Node, c.self.Disk, c.slot)
 	}
 	c.round++

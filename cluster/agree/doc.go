@@ -4,7 +4,10 @@
 // The electorate of ring n+1 are the members that ring n records, each with the
 // disk it stands on, whatever anyone believes to be alive. A node that is only
 // joining, and a node on another disk than the recorded one, has no vote and
-// proposes nothing: what an earlier disk promised is not known to it.
+// proposes nothing: what an earlier disk promised is not known to it. A disk that was
+// put back to an older copy of itself counts as another one; that it was put back has
+// to be found out by the caller (older_test.go says what that must be like). Where all
+// votes are needed it may go on answering (NewAcceptor).
 //
 // A Core is one member's part in one decision. It takes a wish (Propose) or a
 // message (Step) and returns a Ready:

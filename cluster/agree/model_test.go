@@ -16,6 +16,8 @@ import (
 // messages are lost anyway, dying between Save and Send needs no step of its
 // own.
 //
+// One disk may also be put back to an earlier state of itself (older_test.go).
+//
 // Not searched: more rounds and restarts than the bounds below, and electorates
 // of more than three; TestAgreementAtRandom goes there.
 
@@ -28,6 +30,7 @@ type instance struct {
 	only      ring.NodeID // the one that restarts; 0 = any
 	forgets   bool        // a restart loses what was saved: the fault that must be found
 	sameDisk  bool        // with forgets: the node comes back with the vote of its disk
+	older     older       // the disk that is put back
 	maxStates int
 }
 
@@ -38,7 +41,8 @@ type world struct {
 	begun   []int
 	crashed int
 	sent    [2]uint64 // bitmap over search.messages
-	chosen  string    // first value that any node learnt
+	back    putBack
+	chosen  string // first value that any node learnt
 }
 
 // searcher is one search.
@@ -89,7 +93,7 @@ func (s *searcher) key(w *world) [16]byte {
 			b = append(b, votes)
 		}
 	}
-	b = append(append(b, byte(w.crashed)), w.chosen...)
+	b = w.back.key(append(append(b, byte(w.crashed)), w.chosen...))
 	b = wire.AppendUint64(wire.AppendUint64(b, w.sent[0]), w.sent[1])
 	s.scratch = b
 	sum := sha256.Sum256(b)
@@ -165,17 +169,17 @@ func search(t *testing.T, in instance) (states int, whole, disagreed bool) {
 func (s *searcher) steps(t *testing.T, out []*world, w *world) []*world {
 	for k, id := range s.proposers {
 		i := int(id) - 1
-		if c := &w.cores[i]; w.begun[i] == s.rounds[k] || c.Pending() || c.chosen != nil || !c.Voter() {
+		if c := &w.cores[i]; w.begun[i] == s.rounds[k] || c.Pending() || c.chosen != nil || !c.Voter() || c.mute {
 			continue
 		}
 		n := w.with(i)
 		n.begun = slices.Clone(w.begun)
 		n.begun[i]++
-		r, err := n.cores[i].Propose([]byte{'a' + byte(i)})
+		r, err := n.cores[i].Propose([]byte{'a' + byte(i) + byte(4*w.begun[i])})
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, s.take(t, n, i, r))
+		out = append(out, s.leave(t, n, i, r)...)
 	}
 	for k := range s.messages {
 		if w.sent[k/64]&(1<<(k%64)) == 0 {
@@ -187,14 +191,14 @@ func (s *searcher) steps(t *testing.T, out []*world, w *world) []*world {
 			continue
 		}
 		n := w.with(i)
-		out = append(out, s.take(t, n, i, n.cores[i].Step(m)))
+		out = append(out, s.leave(t, n, i, n.cores[i].Step(m))...)
 	}
 	for i := range w.cores {
 		if w.crashed < s.crashes && (s.only == 0 || s.only == s.e[i].Node) {
 			out = append(out, s.restart(w, i))
 		}
 	}
-	return out
+	return append(out, s.backSteps(w)...)
 }
 
 // outdated says whether a message is an answer that changes nothing any more.

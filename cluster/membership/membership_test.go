@@ -147,6 +147,8 @@ func seen(disk string, starts, random uint64) Sighting {
 
 func TestRefillReason(t *testing.T) {
 	mine := Disk{ID: "d1", Starts: 5, Past: []Start{{4, 44, 7}, {5, 55, 3}}}
+	first, second := Renewed("d1", 44), Renewed(Renewed("d1", 44), 55)
+	renewed := Disk{ID: second, Former: []string{"d1", first}, Starts: 5, Past: []Start{{5, 55, 3}}}
 	for _, c := range []struct {
 		name             string
 		d                Disk
@@ -169,6 +171,10 @@ func TestRefillReason(t *testing.T) {
 		{"new disk, refilled", mine, "d0", "d1", nil, ""},
 		{"older copy", mine, "d1", "", []Sighting{seen("d1", 6, 66)}, "its disk is an older copy"},
 		{"other disk seen", mine, "d1", "", []Sighting{seen("d9", 6, 66)}, ""},
+		{"copy from before it had another id", mine, "d1", "", []Sighting{seen(first, 3, 33)}, "its disk is an older copy"},
+		{"copy from before it had the last id", Disk{ID: first, Former: []string{"d1"}, Starts: 5}, first, "", []Sighting{seen(second, 3, 33)}, "its disk is an older copy"},
+		{"seen under an id that it had", renewed, second, "", []Sighting{seen("d1", 9, 99), seen(first, 9, 99)}, ""},
+		{"renewed, and not recorded", renewed, "d1", "d1", nil, "its disk is a new one"},
 		{"gap", Disk{ID: "d1", Starts: 5, Gap: true}, "d1", "d1", nil, "its log or a file had a gap"},
 	} {
 		if got := RefillReason(c.d, c.recorded, c.merged, c.seen); got != c.want {

@@ -1,10 +1,17 @@
 package membership
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Disk is which data directory a node stands on.
 type Disk struct {
-	ID     string // random, made with the directory
-	Starts uint64 // counts the starts on it, this one included
-	Gap    bool   // this start found a hole in what was acknowledged
+	ID     string   // random, made with the directory, or as Renewed made it
+	Former []string // ids that it had before
+	Starts uint64   // counts the starts on it, this one included
+	Gap    bool     // this start found a hole in what was acknowledged
 	// Past are the last starts that the disk remembers, this one included.
 	Past []Start
 }
@@ -48,11 +55,28 @@ func (s Sighting) After(old Sighting) Sighting {
 // KeptStarts is how many starts a disk remembers.
 const KeptStarts = 100
 
-// isOlder says whether a sighting proves that the disk is a copy from before it:
-// the disk has not come as far, or a start of that number was another one.
-func (d *Disk) isOlder(s Sighting) bool {
+// Renewed returns the id that a disk has from the moment on when it is found to be an
+// older copy: another one than any other copy of it, for random is the number of a
+// start. To all others it is as good as a new disk: what was said to it before, and by
+// it, is forgotten.
+func Renewed(id string, random uint64) string {
+	directory, _, _ := strings.Cut(id, ".")
+	return fmt.Sprintf("%s.%016x", directory, random)
+}
+
+// SameDirectory says whether two ids of disks are of copies of one data directory.
+func SameDirectory(a, b string) bool {
+	a, _, _ = strings.Cut(a, ".")
+	b, _, _ = strings.Cut(b, ".")
+	return a == b
+}
+
+// IsOlder says whether a sighting proves that the disk is a copy from before it: the
+// disk has not come as far, a start of that number was another one, or the disk has
+// had another id since.
+func (d *Disk) IsOlder(s Sighting) bool {
 	if s.Disk != d.ID {
-		return false
+		return SameDirectory(s.Disk, d.ID) && !slices.Contains(d.Former, s.Disk)
 	}
 	return s.Starts > d.Starts || d.lacks(Start{Starts: s.Starts, Random: s.Random, Mark: s.Mark}) || d.lacks(s.Before)
 }
@@ -68,6 +92,9 @@ func (d *Disk) lacks(s Start) bool {
 	return false
 }
 
+// NewReason is the reason of a node whose disk is another one than the ring records.
+const NewReason = "its disk is a new one"
+
 // OlderReason is the reason of a node whose disk is a copy from before what others
 // know of it.
 const OlderReason = "its disk is an older copy"
@@ -82,10 +109,10 @@ const GapReason = "its log or a file had a gap"
 // node was completed on (empty: none), seen what others remember.
 func RefillReason(d Disk, recorded, merged string, seen []Sighting) string {
 	if recorded != "" && d.ID != recorded && d.ID != merged {
-		return "its disk is a new one"
+		return NewReason
 	}
 	for _, s := range seen {
-		if d.isOlder(s) {
+		if d.IsOlder(s) {
 			return OlderReason
 		}
 	}

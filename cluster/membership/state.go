@@ -135,7 +135,9 @@ type State struct {
 	Cluster   string                   `json:"cluster"`
 	Node      ring.NodeID              `json:"node_id"`
 	Disk      string                   `json:"disk_id"`
-	Ring      *RingRecord              `json:"ring,omitempty"` // nil before the founding
+	Renewed   string                   `json:"renewed_disk_id,omitempty"` // since it was found to be an older copy
+	Former    []string                 `json:"former_disk_ids,omitempty"` // before that
+	Ring      *RingRecord              `json:"ring,omitempty"`            // nil before the founding
 	Addresses map[ring.NodeID]string   `json:"addresses,omitempty"`
 	Seen      map[ring.NodeID]Sighting `json:"seen,omitempty"`
 	// Baseline is the version of the samples that were stored before this node
