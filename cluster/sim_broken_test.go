@@ -147,6 +147,26 @@ func askNewOnly(p *simProc, message string) {
 	}()
 }
 
+// countGained has the lists of a ring founded by force need only its own candidates,
+// and nobody copy (C3).
+func countGained(p *simProc, message string) {
+	if message != "a ring is in force" {
+		return
+	}
+	go func() {
+		p.mu.Lock() // until the ring is in force
+		defer p.mu.Unlock()
+		t := p.topo.Load()
+		if t == nil || !t.ring.Recovering() {
+			return
+		}
+		for i := range t.lists {
+			l := &t.lists[i]
+			l.Both, l.Copying = []ring.Group{l.Both[1], l.Both[1]}, nil
+		}
+	}()
+}
+
 // uncheckedDisk lacks what is damaged, and does not notice.
 type uncheckedDisk struct{ *simLocal }
 
@@ -233,6 +253,7 @@ func sabotages() []sabotage {
 		{name: "changes are not agreed on", events: "two changes", alter: busy, often: changeUnasked},
 		{name: "copying that rests counts as done", events: "join, leave, pause, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 16, 1, 1 }), often: restDone},
 		{name: "a stranger joins", events: "stranger", alter: busy, often: admitStrangers},
+		{name: "what a recovery gives counts at once", events: "recover, kill, isolate, freeze", alter: with(func(p *profile) { p.nodes, p.rf = simMaxNodes, 2 }), logged: countGained},
 		{name: "a change ends without votes", events: "kill, wipe, leave", alter: with(func(p *profile) { p.rf, p.copyRate = 2, 64 }), often: endBlindly},
 	}
 }

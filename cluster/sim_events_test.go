@@ -59,6 +59,7 @@ func simEvents() []simEvent {
 		{"leave", 2, false, (*simCluster).leave},
 		{"remove", 2, false, (*simCluster).remove},
 		{"return", 1, false, (*simCluster).comeBack},
+		{"recover", 2, false, (*simCluster).recoverByForce},
 		{"factor", 2, false, (*simCluster).factor},
 		{"zone", 1, false, func(s *simCluster) bool { return s.onUp((*simCluster).moveZone) }},
 		{"two changes", 2, false, (*simCluster).twoChanges},
@@ -149,6 +150,9 @@ func (s *simCluster) mayLose(n *simNode) bool {
 		p := o.proc.Load()
 		if o != n && (o.lossy.Load() || p != nil && p.Health().Refill != "") || !o.gone.Load() && s.recordOn(o) == nil {
 			return false
+		}
+		if r := s.recordOn(o); r != nil && len(r.Lost) > 0 {
+			return false // the only copy may be there
 		}
 	}
 	return s.votesWithout(n)
@@ -389,10 +393,10 @@ func (s *simCluster) remove() bool {
 	})
 }
 
-// comeBack starts a node that left, on its old disk: it joins again.
+// comeBack starts a node that left or was given up, on its old disk: it joins again.
 func (s *simCluster) comeBack() bool {
 	for _, n := range s.nodes {
-		if n.gone.Load() {
+		if n.gone.Load() && s.allMetSince() {
 			if n.proc.Load() != nil {
 				s.stop(n)
 			}

@@ -27,7 +27,12 @@ type simOp struct {
 	from   time.Time
 	until  time.Time
 	acked  bool
+	unsure map[string]bool // by series: it may be lost, though it was acknowledged
 }
+
+// ackedOf says whether the operation was acknowledged, and must not be lost, for a
+// series.
+func (o *simOp) ackedOf(name string) bool { return o.acked && !o.unsure[name] }
 
 // simPair are two writes of a sample that were acknowledged at the same time, and
 // which of them was read.
@@ -44,6 +49,9 @@ type simPair struct {
 //     the two is less than clocks may differ, and not after that;
 //   - of two acknowledged at the same time the same one wins in all reads;
 //   - what is deleted is gone, what was never written is not read.
+//
+// What was lost with so many members that nobody else may hold it counts as refused
+// (unsure).
 //
 // Not checked: reads that are marked or refused. Those may lack anything, and
 // show only what was written.
@@ -158,6 +166,23 @@ func keysText(keys []simKey) string {
 	return strings.Join(out, " ")
 }
 
+// unsure notes that what was acknowledged so far of some series may be lost.
+func (h *simHistory) unsure(of func(name string) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range h.ops {
+		for _, k := range o.keys {
+			if o.unsure[k.name] || !of(k.name) {
+				continue
+			}
+			if o.unsure == nil {
+				o.unsure = map[string]bool{}
+			}
+			o.unsure[k.name] = true
+		}
+	}
+}
+
 // simRead is a read that a client makes.
 type simRead struct {
 	node   int
@@ -239,18 +264,18 @@ func (h *simHistory) wrong(r simRead, k simKey, v float64, found bool) string {
 	all := h.byKey[k]
 	if found {
 		o := h.opOf(k, v)
-		if by := h.superseded(r, all, o); by != nil {
+		if by := h.superseded(r, k, o); by != nil {
 			return fmt.Sprintf("%s@%d is %d, and %d was acknowledged after that and before the read\n%s", k.name, k.at, o.number, by.number, h.textOf(all))
 		}
 		return h.sameWinner(r, k, all, o)
 	}
 	// Nothing is there: as in the beginning, or by a delete.
-	by := h.superseded(r, all, nil)
+	by := h.superseded(r, k, nil)
 	if by == nil {
 		return ""
 	}
 	for _, o := range all {
-		if o.delete && h.superseded(r, all, o) == nil {
+		if o.delete && h.superseded(r, k, o) == nil {
 			return ""
 		}
 	}
@@ -260,12 +285,13 @@ func (h *simHistory) wrong(r simRead, k simKey, v float64, found bool) string {
 // superseded returns an operation that was acknowledged before the read began and
 // after the given one was over, nil when there is none. Nil stands for the
 // beginning.
-func (h *simHistory) superseded(r simRead, all []*simOp, o *simOp) *simOp {
-	for _, by := range all {
-		if by == o || !by.acked || by.ended >= r.began {
+func (h *simHistory) superseded(r simRead, k simKey, o *simOp) *simOp {
+	for _, by := range h.byKey[k] {
+		if by == o || !by.ackedOf(k.name) || by.ended >= r.began {
 			continue
 		}
-		if o == nil || o.acked && o.ended < by.began || !o.acked && o.ended != 0 && o.ended < by.began && h.apart(o, by) {
+		acked := o != nil && o.ackedOf(k.name)
+		if o == nil || acked && o.ended < by.began || !acked && o.ended != 0 && o.ended < by.began && h.apart(o, by) {
 			return by
 		}
 	}
@@ -279,11 +305,11 @@ func (h *simHistory) apart(refused, by *simOp) bool { return by.from.Sub(refused
 // sameWinner checks that of two that were acknowledged at the same time the same
 // one wins again and again.
 func (h *simHistory) sameWinner(r simRead, k simKey, all []*simOp, o *simOp) string {
-	if !o.acked || o.ended >= r.began {
+	if !o.ackedOf(k.name) || o.ended >= r.began {
 		return ""
 	}
 	for _, by := range all {
-		if by == o || by.delete || !by.acked || by.ended >= r.began || by.ended < o.began || o.ended < by.began {
+		if by == o || by.delete || !by.ackedOf(k.name) || by.ended >= r.began || by.ended < o.began || o.ended < by.began {
 			continue
 		}
 		if h.beaten[simPair{k, by.number, o.number}] {
@@ -300,6 +326,9 @@ func (h *simHistory) textOf(ops []*simOp) string {
 		how := "refused"
 		if o.acked {
 			how = "acknowledged"
+			if len(o.unsure) > 0 {
+				how = "acknowledged, and may be lost"
+			}
 		} else if o.ended == 0 {
 			how = "under way"
 		}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/cryptotest"
@@ -150,6 +151,9 @@ func newProfile(rng *rand.Rand) profile {
 		clients: 1 + rng.IntN(3), steps: 20 + rng.IntN(40),
 		pace: oneOf(200*time.Millisecond, 2*time.Second, 20*time.Second), tempo: oneOf(300*time.Millisecond, 3*time.Second, 20*time.Second), longest: oneOf(20*time.Second, 4*time.Minute, 10*time.Minute),
 		events: someEvents(rng),
+	}
+	if slices.ContainsFunc(p.events, func(e simEvent) bool { return e.name == "recover" }) && rng.IntN(2) == 0 {
+		p.nodes = simMaxNodes // of fewer at most two are left, and each of them is asked
 	}
 	p.pace = max(p.pace, p.tempo/5)
 	if p.rf == 1 || rng.IntN(8) == 0 {
