@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -55,6 +56,7 @@ type memSeries struct {
 	cols    model.Columns
 	highest model.Version
 	came    map[int64]uint64 // by timestamp: number of the batch
+	gone    bool             // its reference was forgotten
 }
 
 func newMemLocal() *memLocal {
@@ -70,13 +72,31 @@ func (l *memLocal) Intern(ls labels.Labels) (model.Ref, error) {
 		l.series[key] = s
 		l.byRef = append(l.byRef, s)
 	}
+	if old := l.series[key]; old.gone {
+		s := *old
+		s.gone = false
+		l.series[key] = &s
+		l.byRef = append(l.byRef, &s)
+	}
 	return model.Ref(slices.Index(l.byRef, l.series[key]) + 1), nil
 }
 
 func (l *memLocal) Labels(ref model.Ref) labels.Labels {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.byRef[ref-1].labels
+	if s := l.byRef[ref-1]; !s.gone {
+		return s.labels
+	}
+	return labels.EmptyLabels()
+}
+
+// forget makes all references be forgotten.
+func (l *memLocal) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.byRef {
+		s.gone = true
+	}
 }
 
 func (l *memLocal) Begin(_ context.Context, b *model.Batch, fresh bool) (transport.AppendReply, func() error, error) {
@@ -137,7 +157,11 @@ func (l *memLocal) store(b *model.Batch, fresh bool) (transport.AppendReply, err
 	}
 	r := transport.AppendReply{Highest: l.floor}
 	for _, f := range b.Floats {
-		r.Highest = max(r.Highest, l.byRef[f.Ref-1].highest)
+		s := l.byRef[f.Ref-1]
+		if s.gone {
+			return transport.AppendReply{}, fmt.Errorf("%w: %d", ErrUnknownSeries, f.Ref)
+		}
+		r.Highest = max(r.Highest, s.highest)
 	}
 	if r.Stale = fresh && b.Version <= r.Highest; r.Stale {
 		return r, nil

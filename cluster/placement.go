@@ -75,13 +75,18 @@ const listPageBits = 12
 // listPage holds list numbers plus one; 0 = not known yet.
 type listPage [1 << listPageBits]atomic.Uint32
 
-// listOf returns the number of the candidate list of a series.
-func (p *placement) listOf(ref model.Ref) int {
+// listOf returns the number of the candidate list of a series; false when the registry
+// has forgotten its labels and it was never asked for.
+func (p *placement) listOf(ref model.Ref) (int, bool) {
 	slot := p.slot(ref)
 	if known := slot.Load(); known != 0 {
-		return int(known - 1)
+		return int(known - 1), true
 	}
-	return p.place(slot, p.labels(ref))
+	ls := p.labels(ref)
+	if ls.IsEmpty() {
+		return 0, false
+	}
+	return p.place(slot, ls), true
 }
 
 // listOfSeries is listOf where the labels are at hand: the registry may forget

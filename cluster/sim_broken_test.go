@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -229,11 +230,13 @@ func endBlindly(s *simCluster, p *simProc) {
 	})
 }
 
+// busy makes a life one in which much happens in a short time.
+func busy(p *profile) {
+	p.nodes, p.rf, p.leastFactor, p.zones, p.gossip, p.deletesOn = 3, 3, 2, 0, false, true
+	p.clients, p.steps, p.pace, p.tempo, p.longest = 3, 60, 100*time.Millisecond, 500*time.Millisecond, 10*time.Second
+}
+
 func sabotages() []sabotage {
-	busy := func(p *profile) {
-		p.nodes, p.rf, p.leastFactor, p.zones, p.gossip, p.deletesOn = 3, 3, 2, 0, false, true
-		p.clients, p.steps, p.pace, p.tempo, p.longest = 3, 60, 100*time.Millisecond, 500*time.Millisecond, 10*time.Second
-	}
 	with := func(more func(*profile)) func(*profile) {
 		return func(p *profile) { busy(p); more(p) }
 	}
@@ -260,12 +263,15 @@ func sabotages() []sabotage {
 
 // TestSimulationFindsBrokenRules: each of these rules is there for a reason, and
 // lives without it fail.
-func TestSimulationFindsBrokenRules(t *testing.T) {
-	for _, b := range sabotages() {
+func TestSimulationFindsBrokenRules(t *testing.T) { findBroken(t, sabotages(), nil) }
+
+func findBroken(t *testing.T, all []sabotage, engine func(*rand.Rand) *SimEngine) {
+	t.Helper()
+	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
 			const most = 60
 			for seed := range uint64(most) {
-				if h := simulate(t, seed, b); h.first != "" {
+				if h := simulateOn(t, seed, b, engine); h.first != "" {
 					t.Logf("found in life %d: %s", seed+1, strings.SplitN(h.first, "\n", 2)[0])
 					return
 				}

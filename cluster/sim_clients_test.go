@@ -163,18 +163,19 @@ func (s *simCluster) readCopy(p *simProc) {
 		return
 	}
 	got := shown{Samples: map[string]map[int64]float64{}}
-	if p.addHeld(&got) != nil {
+	if addHeld(p.data.plain(), &got) != nil {
 		return // it is damaged
 	}
 	_ = s.judge(p, r, got.Samples, true, "")
 }
 
-// addHeld adds all that the node itself holds.
-func (p *simProc) addHeld(to *shown) error {
-	sel, err := p.data.Select(context.Background(), 0, math.MaxInt64, all())
+// addHeld adds all that a node itself holds.
+func addHeld(by Reader, to *shown) error {
+	sel, err := by.Select(context.Background(), 0, math.MaxInt64, all())
 	if err != nil {
 		return err
 	}
+	defer sel.Close()
 	for i := range sel.Len() {
 		var cols model.Columns
 		if err := sel.Read(i, 0, math.MaxInt64, &cols); err != nil {

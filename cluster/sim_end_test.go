@@ -204,7 +204,7 @@ func (s *simCluster) equal() string {
 	held := map[ring.NodeID]shown{}
 	for _, p := range procs {
 		got := shown{Samples: map[string]map[int64]float64{}}
-		if err := p.addHeld(&got); err != nil {
+		if err := addHeld(p.data, &got); err != nil {
 			return fmt.Sprintf("node %d cannot read what it holds: %v", p.id, err)
 		}
 		held[p.id] = got

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 type SimEngine struct {
 	// What says how the storage of this life is set.
 	What string
+	// Turns is how many turns others get while something is synced.
+	Turns int
 	// Open opens the storage of a process whose clock is now.
 	Open func(fs vfs.FS, now func() time.Time) (SimStorage, error)
 	// Check looks for faults on a disk on which no process runs.
@@ -34,6 +37,8 @@ type SimEngine struct {
 // SimStorage is the open storage of a process.
 type SimStorage interface {
 	Local() Local
+	// Plain reads without versions, as queries over a node's own copy do.
+	Plain() Reader
 	Clock() Clock
 	Disk() membership.Disk
 	Tell(c *Cluster)
@@ -54,7 +59,13 @@ var _ simStore = (*simEngine)(nil)
 
 // open implements simStore.
 func (e *simEngine) open(p *simProc, at *simClock) (Clock, error) {
-	opened, err := e.engine.Open(p.burning(e.fs), at.time)
+	opened, err := e.engine.Open(vfs.NewFault(e.fs, func(op vfs.Op) vfs.Fault {
+		for i := 0; i < e.engine.Turns && op.Kind == vfs.OpSync; i++ {
+			runtime.Gosched() // it takes no virtual time, see simLocal
+		}
+		p.fuse.burn()
+		return vfs.Fault{}
+	}), at.time)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +138,10 @@ func (e *simEngine) plant(v model.Version, names []labels.Labels, times []int64,
 }
 
 // shares implements simStore.
-func (e *simEngine) shares() Reader { return e }
+func (e *simEngine) shares() Reader { return e.opened.Plain() }
+
+// plain implements simStore.
+func (e *simEngine) plain() Reader { return e.opened.Plain() }
 
 // deletes implements simStore.
 func (e *simEngine) deletes() (int, error) {

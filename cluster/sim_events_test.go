@@ -260,6 +260,9 @@ func (s *simCluster) wipe(n *simNode) {
 
 func (s *simCluster) rot(n *simNode) {
 	what := n.store.rot(s.rng)
+	if what == "" {
+		return
+	}
 	s.lost(n, "node %d %s", n.id, what)
 }
 

@@ -40,6 +40,8 @@ type simStore interface {
 	plant(v model.Version, names []labels.Labels, times []int64, value float64) error
 	// shares is what computes shares of spread reads.
 	shares() Reader
+	// plain is what queries over the node's own copy read.
+	plain() Reader
 	// deletes works deletes into what is stored and returns how many are kept.
 	deletes() (int, error)
 	// tellAll tells in the end what is stored.
@@ -85,6 +87,9 @@ func (l *simLocal) plant(v model.Version, names []labels.Labels, times []int64, 
 
 // shares implements simStore: damage is not what spread reads are about.
 func (l *simLocal) shares() Reader { return l.memLocal }
+
+// plain implements simStore.
+func (l *simLocal) plain() Reader { return l }
 
 // deletes implements simStore.
 func (l *simLocal) deletes() (int, error) {

@@ -1,14 +1,19 @@
 package cluster_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/count-db/count/cluster"
 	"github.com/count-db/count/engine"
@@ -38,8 +43,10 @@ func lifeOnEngine(rng *rand.Rand) *cluster.SimEngine {
 		Versions: true, Limits: &limits, SealDelay: time.Duration(seconds(1, 60, 600)) * time.Millisecond,
 		FlushInterval: time.Duration(seconds(1, 5, 20, 300)) * time.Millisecond, BufferSamples: []int64{0, 0, 5, 40}[rng.IntN(4)], LogBytes: 512 << 10,
 	}
+	turns := []int{0, 2, 20, 100}[rng.IntN(4)]
 	return &cluster.SimEngine{
-		What: fmt.Sprintf("flushes every %s and %d samples, seals after %s, %+v", o.FlushInterval, o.BufferSamples, o.SealDelay, limits),
+		What:  fmt.Sprintf("syncs take %d turns, flushes every %s and %d samples, seals after %s, %+v", turns, o.FlushInterval, o.BufferSamples, o.SealDelay, limits),
+		Turns: turns,
 		Open: func(fsys vfs.FS, now func() time.Time) (cluster.SimStorage, error) {
 			own := o
 			own.Now = now
@@ -57,8 +64,20 @@ func lifeOnEngine(rng *rand.Rand) *cluster.SimEngine {
 // opened is a node's storage in the words of the simulation.
 type opened struct{ *storage.Storage }
 
-func (o opened) Local() cluster.Local { return storage.Local(o.DB) }
-func (o opened) Clock() cluster.Clock { return o.DB.Clock() }
+func (o opened) Local() cluster.Local  { return storage.Local(o.DB) }
+func (o opened) Plain() cluster.Reader { return plain{o.Local(), o.DB} }
+func (o opened) Clock() cluster.Clock  { return o.DB.Clock() }
+
+// plain is a storage that is read as queries over a node's own copy do.
+type plain struct {
+	cluster.Local
+	db *engine.DB
+}
+
+// Select implements cluster.Reader.
+func (p plain) Select(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (cluster.Selection, error) {
+	return p.db.Select(ctx, mint, maxt, ms...)
+}
 
 func checkEngine(fsys vfs.FS) error {
 	report, err := engine.Check(fsys, engineDir)
@@ -68,46 +87,58 @@ func checkEngine(fsys vfs.FS) error {
 	return errors.Join(report.Faults...)
 }
 
-// rotFiles flips a bit of some of the data files.
-func rotFiles(rng *rand.Rand, fsys *vfs.MemFS, _ bool) string {
+// rotFiles flips bits of some of the data files. Where no process runs it may be
+// another file in their place, or a whole data file is gone.
+func rotFiles(rng *rand.Rand, fsys *vfs.MemFS, inUse bool) string {
 	dir := path.Join(engineDir, "files")
 	names, err := fsys.List(dir)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return ""
 	}
+	for i := range names {
+		names[i] = path.Join(dir, names[i])
+	}
 	slices.Sort(names)
-	var flipped []string
+	if !inUse && rng.IntN(4) == 0 {
+		names = []string{path.Join(engineDir, []string{"MANIFEST", "registry", "tombstones", "shed", "identity", "lost"}[rng.IntN(6)])}
+	}
+	var done []string
 	for _, name := range names {
-		if rng.IntN(2) == 0 && len(flipped) > 0 {
+		if rng.IntN(2) == 0 && len(done) > 0 {
 			continue
 		}
-		at, err := flip(rng, fsys, path.Join(dir, name))
-		if err != nil {
-			return fmt.Sprintf("%s cannot be damaged: %v", name, err)
+		if !inUse && rng.IntN(8) == 0 && strings.HasPrefix(name, dir) {
+			err := errors.Join(fsys.Remove(name), fsys.SyncDir(dir))
+			done = append(done, fmt.Sprintf("%s is gone (%v)", name, err))
+			continue
 		}
-		flipped = append(flipped, fmt.Sprintf("%s at %d", name, at))
+		if at, err := flip(rng, fsys, name, inUse); err == nil {
+			done = append(done, fmt.Sprintf("%s is flipped at %d", name, at))
+		}
 	}
-	return "bits are flipped in " + strings.Join(flipped, ", ")
+	return strings.Join(done, ", ")
 }
 
-func flip(rng *rand.Rand, fsys vfs.FS, name string) (at int64, err error) {
+// flip flips a bit of a file. The index of a day file in use is mapped, and was
+// checked when it was.
+func flip(rng *rand.Rand, fsys vfs.FS, name string, inUse bool) (at int64, err error) {
+	data, err := vfs.ReadFile(fsys, name)
+	if err != nil || len(data) == 0 {
+		return 0, errors.Join(err, io.ErrUnexpectedEOF)
+	}
+	at = rng.Int64N(int64(len(data)))
+	if from := int64(bytes.Index(data, []byte("CNTI"))); inUse && strings.HasSuffix(name, ".day") && from > 0 {
+		at = rng.Int64N(from)
+	}
 	f, err := fsys.OpenAppend(name)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Size()
-	if err != nil || size == 0 {
-		return 0, err
-	}
-	at = rng.Int64N(size)
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], at); err != nil {
-		return at, err
-	}
-	b[0] ^= 1 << rng.IntN(8)
-	if _, err := f.WriteAt(b[:], at); err != nil {
-		return at, err
-	}
-	return at, f.Sync()
+	_, err = f.WriteAt([]byte{data[at] ^ 1<<rng.IntN(8)}, at)
+	return at, errors.Join(err, f.Sync(), f.Close())
+}
+
+// TestSimulationOnEngineFindsBrokenRules: lives on a storage that breaks a rule fail.
+func TestSimulationOnEngineFindsBrokenRules(t *testing.T) {
+	cluster.FindBrokenOnEngine(t, lifeOnEngine)
 }

@@ -43,6 +43,7 @@ type write struct {
 	tracker  quorum.Tracker // guarded by mu
 	attempt  int            // guarded by mu; answers to earlier ones are ignored
 	moved    bool           // guarded by mu; a replica has another ring in force
+	again    writesAgain    // guarded by mu
 	stale    model.Version  // guarded by mu; the highest version of a stale answer, 0 = none
 	waiting  int            // guarded by mu; remote nodes of this attempt that have not answered
 	answered bool           // guarded by mu; the client is
@@ -68,7 +69,11 @@ func (c *Cluster) Append(ctx context.Context, b *model.Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.WriteDeadline)
 	defer cancel()
 	for {
-		w := c.newWrite(t, b)
+		w, err := c.newWrite(t, b)
+		if err != nil {
+			c.stats.refused.Inc()
+			return err
+		}
 		w.deadline, _ = ctx.Deadline()
 		copies, err := w.run(ctx, b)
 		if err == nil {
@@ -111,21 +116,24 @@ func (c *Cluster) appendAlone(ctx context.Context, b *model.Batch) error {
 	return err
 }
 
-func (c *Cluster) newWrite(t *topology, b *model.Batch) *write {
+func (c *Cluster) newWrite(t *topology, b *model.Batch) (*write, error) {
 	w := &write{c: c, t: t, signal: make(chan struct{}, 1)}
 	if len(t.lists) == 1 {
 		w.groups = []group{{list: &t.lists[0], batch: b, origin: c.origin(t, 0)}}
-	} else {
-		w.split(b)
+	} else if err := w.split(b); err != nil {
+		w.release()
+		return nil, err
 	}
 	for i := range w.groups {
 		w.lists = append(w.lists, w.groups[i].list)
 	}
-	return w
+	return w, nil
 }
 
-// split groups the samples by their candidates.
-func (w *write) split(b *model.Batch) {
+// split groups the samples by their candidates. ErrUnknownSeries: a series was
+// forgotten since it was interned, and nobody can tell where its samples belong.
+func (w *write) split(b *model.Batch) error {
+	forgotten := false
 	byList := map[int]*model.Batch{}
 	order := []int{}
 	part := func(list int) *model.Batch {
@@ -139,7 +147,9 @@ func (w *write) split(b *model.Batch) {
 	}
 	last, lastPart := -1, (*model.Batch)(nil)
 	of := func(ref model.Ref) *model.Batch {
-		if list := w.t.place.listOf(ref); list != last {
+		list, known := w.t.place.listOf(ref)
+		forgotten = forgotten || !known
+		if list != last {
 			last, lastPart = list, part(list)
 		}
 		return lastPart
@@ -166,6 +176,10 @@ func (w *write) split(b *model.Batch) {
 	for _, list := range order {
 		w.groups = append(w.groups, group{list: &w.t.lists[list], batch: byList[list], own: true, origin: w.c.origin(w.t, list)})
 	}
+	if forgotten {
+		return ErrUnknownSeries
+	}
+	return nil
 }
 
 // run makes the batch durable, stamping it as often as it takes.
@@ -208,7 +222,7 @@ func (w *write) begin(version model.Version) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.attempt++
-	w.stale, w.waiting = 0, 0
+	w.stale, w.waiting, w.again = 0, 0, writesAgain{}
 	w.tracker.Reset(w.lists)
 }
 
@@ -313,6 +327,7 @@ func (w *write) noteLocked(id ring.NodeID, role quorum.Role, reply transport.App
 	switch {
 	case err != nil:
 		w.tracker.Fail(id, role, err)
+		w.again.note(id, role, err)
 		w.c.noteRing(err)
 		w.moved = w.moved || isOtherRing(err)
 	case reply.Stale:
@@ -408,6 +423,7 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 	late := false
 	for {
 		w.mu.Lock()
+		again := w.again.take(&w.tracker)
 		outcome, copies, stale, moved := w.tracker.Outcome(), w.tracker.Copies(), w.stale, w.moved
 		standIns := w.tracker.StandIns(nil, func(id ring.NodeID) bool { return late || w.c.doubtfulNode(id) })
 		if outcome != quorum.Durable {
@@ -426,6 +442,7 @@ func (w *write) wait(ctx context.Context) (copies int, err error) {
 		case outcome == quorum.Failed && len(standIns) == 0:
 			return copies, err
 		}
+		w.sendCopies(ctx, again)
 		w.ask(ctx, standIns)
 		if len(standIns) > 0 {
 			continue
@@ -473,10 +490,6 @@ func (w *write) mayConnect() bool {
 // askAgain asks the candidates that could not be reached and now can: right after
 // a start the connections come one after the other.
 func (w *write) askAgain(ctx context.Context) {
-	type copyOf struct {
-		id   ring.NodeID
-		role quorum.Role
-	}
 	var back []copyOf
 	w.mu.Lock()
 	w.tracker.Again(func(id ring.NodeID, role quorum.Role, err error) bool {
@@ -488,9 +501,7 @@ func (w *write) askAgain(ctx context.Context) {
 		return true
 	})
 	w.mu.Unlock()
-	for _, b := range back {
-		w.send(ctx, b.id, b.role)
-	}
+	w.sendCopies(ctx, back)
 }
 
 // ask has stand-ins store the groups that they stand in for.

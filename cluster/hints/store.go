@@ -131,8 +131,12 @@ func (q *queue) path(number uint64) string {
 }
 
 // Add notes that the node is owed the batch, which is known by the origins. It
-// is durable after the next Sync.
+// is durable after the next Sync. ErrForgotten: the labels of a series are not known
+// any more.
 func (s *Store) Add(id ring.NodeID, b *model.Batch, origins []frontier.Origin) error {
+	if s.nameless(b) {
+		return ErrForgotten
+	}
 	return s.write(id, func(q *queue, dst []byte) []byte {
 		dst = frontier.AppendOrigins(append(dst, recordBatch), origins)
 		var fresh []model.Ref
@@ -158,6 +162,18 @@ func (s *Store) Add(id ring.NodeID, b *model.Batch, origins []frontier.Origin) e
 		}
 		return transport.AppendBatch(dst, b)
 	})
+}
+
+// ErrForgotten says that a series of a batch was forgotten since its reference was
+// looked up.
+var ErrForgotten = errors.New("a series was forgotten")
+
+// nameless says whether a series of a batch has no labels.
+func (s *Store) nameless(b *model.Batch) bool {
+	forgotten := func(ref model.Ref) bool { return s.opts.Labels(ref).IsEmpty() }
+	return slices.ContainsFunc(b.Floats, func(f model.FloatSample) bool { return forgotten(f.Ref) }) ||
+		slices.ContainsFunc(b.Hists, func(h model.HistogramSample) bool { return forgotten(h.Ref) }) ||
+		slices.ContainsFunc(b.Exemplars, func(e model.Exemplar) bool { return forgotten(e.Ref) })
 }
 
 // AddDelete notes that the node is owed a delete.

@@ -271,6 +271,10 @@ func (c *serverConn) define(d *wire.Decoder) error {
 		if d.Err() != nil {
 			return d.Err()
 		}
+		if ls.IsEmpty() {
+			c.refused = Errorf(CodeUnknown, "the sender has forgotten series number %d", sender)
+			continue
+		}
 		ref, err := c.server.handler.Intern(ls)
 		if err != nil {
 			// The sender defines its series again after this answer.
