@@ -32,7 +32,9 @@ func TestSimulationOnEngine(t *testing.T) { cluster.SimulateOnEngine(t, 6, lifeO
 const engineDir = "engine"
 
 // lifeOnEngine returns the storage of one life.
-func lifeOnEngine(rng *rand.Rand) *cluster.SimEngine {
+func lifeOnEngine(rng *rand.Rand) *cluster.SimEngine { return life(rng, engine.SyncAlways) }
+
+func life(rng *rand.Rand, sync engine.SyncMode) *cluster.SimEngine {
 	seconds := func(all ...int64) int64 { return 1000 * all[rng.IntN(len(all))] }
 	limits := plan.Default()
 	limits.DayDelay, limits.Quiet, limits.Recent = seconds(1, 300), seconds(0, 5, 60), seconds(0, 24*3600)
@@ -40,7 +42,7 @@ func lifeOnEngine(rng *rand.Rand) *cluster.SimEngine {
 	limits.MaxWide, limits.MaxPerWindow, limits.MergeFiles = 1+rng.IntN(4), 1+rng.IntN(3), 2+rng.IntN(3)
 	limits.DeadBytes = []int64{1, 1000}[rng.IntN(2)]
 	o := engine.Options{
-		Versions: true, Limits: &limits, SealDelay: time.Duration(seconds(1, 60, 600)) * time.Millisecond,
+		Sync: sync, SyncInterval: 5 * time.Second, Versions: true, Limits: &limits, SealDelay: time.Duration(seconds(1, 60, 600)) * time.Millisecond,
 		FlushInterval: time.Duration(seconds(1, 5, 20, 300)) * time.Millisecond, BufferSamples: []int64{0, 0, 5, 40}[rng.IntN(4)], LogBytes: 512 << 10,
 	}
 	turns := []int{0, 2, 20, 100}[rng.IntN(4)]
@@ -140,5 +142,8 @@ func flip(rng *rand.Rand, fsys vfs.FS, name string, inUse bool) (at int64, err e
 
 // TestSimulationOnEngineFindsBrokenRules: lives on a storage that breaks a rule fail.
 func TestSimulationOnEngineFindsBrokenRules(t *testing.T) {
-	cluster.FindBrokenOnEngine(t, lifeOnEngine)
+	if testing.Short() {
+		t.Skip("it lives a dozen lives")
+	}
+	cluster.FindBrokenOnEngine(t, lifeOnEngine, func(rng *rand.Rand) *cluster.SimEngine { return life(rng, engine.SyncInterval) })
 }

@@ -490,14 +490,14 @@ func (w *write) mayConnect() bool {
 // askAgain asks the candidates that could not be reached and now can: right after
 // a start the connections come one after the other.
 func (w *write) askAgain(ctx context.Context) {
-	var back []copyOf
+	var back []askedCopy
 	w.mu.Lock()
 	w.tracker.Again(func(id ring.NodeID, role quorum.Role, err error) bool {
 		lost := errors.Is(err, transport.ErrUnreachable) || errors.Is(err, transport.ErrLost)
 		if !lost || id == w.c.opts.Node || w.c.doubtfulNode(id) {
 			return false
 		}
-		back = append(back, copyOf{id, role})
+		back = append(back, askedCopy{id, role})
 		return true
 	})
 	w.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/count-db/count/cluster/transport"
 )
 
-// copyOf is what one node is asked for.
-type copyOf struct {
+// askedCopy is what one node is asked for.
+type askedCopy struct {
 	id   ring.NodeID
 	role quorum.Role
 }
@@ -19,25 +19,25 @@ type copyOf struct {
 // them: nobody wrote it for long, so most of its owners forget it in the same hour. They
 // are asked once more within the write, and get the labels with it.
 type writesAgain struct {
-	due  []copyOf
-	done []copyOf
+	due  []askedCopy
+	done []askedCopy
 }
 
 // note notes a node's answer.
 func (a *writesAgain) note(id ring.NodeID, role quorum.Role, err error) {
-	c := copyOf{id, role}
+	c := askedCopy{id, role}
 	if transport.CodeOf(err) == transport.CodeUnknown && !slices.Contains(a.done, c) {
 		a.due, a.done = append(a.due, c), append(a.done, c)
 	}
 }
 
 // take returns those to ask now, and has the tracker forget that they failed.
-func (a *writesAgain) take(t *quorum.Tracker) (out []copyOf) {
+func (a *writesAgain) take(t *quorum.Tracker) (out []askedCopy) {
 	if len(a.due) == 0 {
 		return nil
 	}
 	t.Again(func(id ring.NodeID, role quorum.Role, _ error) bool {
-		c := copyOf{id, role}
+		c := askedCopy{id, role}
 		if !slices.Contains(a.due, c) {
 			return false
 		}
@@ -50,7 +50,7 @@ func (a *writesAgain) take(t *quorum.Tracker) (out []copyOf) {
 	return out
 }
 
-func (w *write) sendCopies(ctx context.Context, all []copyOf) {
+func (w *write) sendCopies(ctx context.Context, all []askedCopy) {
 	for _, c := range all {
 		w.send(ctx, c.id, c.role)
 	}
