@@ -39,9 +39,10 @@
 // Who is there: members.go (meeting, first ring, majority), gossiping.go (failure
 // detection), peers.go (connections).
 //
-// Writes: write.go, placement.go (the ring in force and the candidates of each
-// series), otherring.go (a request that the ring moves under), copies.go (what a
-// client is told of durable copies), delete.go.
+// Writes: write.go, writeagain.go (owners that have forgotten a series),
+// placement.go (the ring in force and the candidates of each series), otherring.go
+// (a request that the ring moves under), copies.go (what a client is told of durable
+// copies), delete.go.
 //
 // Hints (C6): handover.go writes and pays them.
 //
