@@ -28,6 +28,8 @@ type sabotage struct {
 	disk   func(Local) Local                // breaks the storage
 	often  func(s *simCluster, p *simProc)  // is called after every event, for every process
 	logged func(p *simProc, message string) // is called when a process logs something
+	// unnoticed: an older copy of a disk has all that the last one has, but for votes.
+	unnoticed bool
 }
 
 func (b *sabotage) apply(p *profile) {
@@ -236,6 +238,23 @@ func busy(p *profile) {
 	p.clients, p.steps, p.pace, p.tempo, p.longest = 3, 60, 100*time.Millisecond, 500*time.Millisecond, 10*time.Second
 }
 
+// forgetVotes puts a node that is down back to the ring and the votes of its older
+// copy, which nobody can tell from the last one (C2).
+func (s *simCluster) forgetVotes(n *simNode) {
+	now, err := membership.LoadState(n.fs, "data")
+	before, beforeErr := membership.LoadState(n.older.fs, "data")
+	if err = errors.Join(err, beforeErr); err == nil {
+		now.Ring, now.Vote = before.Ring, before.Vote
+		err = now.Save(n.fs, "data")
+	}
+	if err != nil {
+		s.fail("forget votes: %v", err)
+	}
+	n.older = nil
+	s.note("node %d has forgotten its votes since a copy of its disk: it has ring %d", n.id, now.Ring.Number)
+	s.start(n)
+}
+
 func sabotages() []sabotage {
 	with := func(more func(*profile)) func(*profile) {
 		return func(p *profile) { busy(p); more(p) }
@@ -257,6 +276,10 @@ func sabotages() []sabotage {
 		{name: "copying that rests counts as done", events: "join, leave, pause, kill, isolate", alter: with(func(p *profile) { p.copyRate, p.rf, p.leastFactor = 16, 1, 1 }), often: restDone},
 		{name: "a stranger joins", events: "stranger", alter: busy, often: admitStrangers},
 		{name: "what a recovery gives counts at once", events: "recover, kill, isolate, freeze", alter: with(func(p *profile) { p.nodes, p.rf = simMaxNodes, 2 }), logged: countGained},
+		{
+			name: "an older copy keeps its vote", events: "older disk in a change, kill",
+			alter: with(func(p *profile) { p.pace, p.tempo = time.Second, 3*time.Second }), unnoticed: true,
+		},
 		{name: "a change ends without votes", events: "kill, wipe, leave", alter: with(func(p *profile) { p.rf, p.copyRate = 2, 64 }), often: endBlindly},
 	}
 }

@@ -55,6 +55,7 @@ func simEvents() []simEvent {
 			})
 		}},
 		{"restore a disk", 3, false, func(s *simCluster) bool { return s.onLost((*simCluster).restore) }},
+		{"older disk in a change", 1, false, (*simCluster).olderInAChange},
 		{"join", 2, false, (*simCluster).join},
 		{"leave", 2, false, (*simCluster).leave},
 		{"remove", 2, false, (*simCluster).remove},
@@ -270,6 +271,10 @@ func (s *simCluster) restore(n *simNode) {
 	if n.older == nil || n.older.disk.ID != n.disk.ID || !s.wouldNotice(n) {
 		return
 	}
+	if s.broken.unnoticed {
+		s.forgetVotes(n)
+		return
+	}
 	behind := n.disk.Starts - n.older.disk.Starts
 	n.fs, n.store, n.disk = n.older.fs, n.older.store, n.older.disk
 	n.older = nil
@@ -286,7 +291,8 @@ func (s *simCluster) wouldNotice(n *simNode) bool {
 	if err != nil || state == nil {
 		return false
 	}
-	disk.ID, disk.Former, disk.Past = cmp.Or(state.Renewed, disk.ID), state.Former, state.Past
+	disk.ID, disk.Former = cmp.Or(state.Renewed, disk.ID), state.Former
+	disk.Past = append(state.Past, membership.Start{Starts: disk.Starts, Random: 1}) // it will be another start than any that was seen
 	for _, o := range s.nodes {
 		if o == n || o.gone.Load() {
 			continue
@@ -375,16 +381,17 @@ const asked = 20 * time.Second
 
 // change asks for a change of the ring through some node.
 func (s *simCluster) change(wish rebalance.Request) bool {
-	return s.onUp(func(s *simCluster, n *simNode) {
-		p := n.proc.Load()
-		s.leaving.Add(1)
-		s.wg.Go(func() {
-			defer s.leaving.Add(-1)
-			ctx, cancel := context.WithTimeout(context.Background(), asked)
-			defer cancel()
-			err := p.Change(ctx, wish)
-			s.note("change %s through node %d: %v", wish, p.id, err)
-		})
+	return s.onUp(func(s *simCluster, n *simNode) { s.changeThrough(n.proc.Load(), wish) })
+}
+
+func (s *simCluster) changeThrough(p *simProc, wish rebalance.Request) {
+	s.leaving.Add(1)
+	s.wg.Go(func() {
+		defer s.leaving.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), asked)
+		defer cancel()
+		err := p.Change(ctx, wish)
+		s.note("change %s through node %d: %v", wish, p.id, err)
 	})
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -53,6 +54,55 @@ func (s *simCluster) pauseChange(n *simNode) {
 			s.note("node %d has the change rest: %v", p.id, paused)
 		}
 	})
+}
+
+// olderInAChange has members agree on a ring while one is cut off from them. Then one of
+// those comes back on a copy of its disk from before, without the one that proposed, and
+// the one that was cut off wishes another change.
+func (s *simCluster) olderInAChange() bool {
+	procs := s.running()
+	if len(procs) < 3 {
+		return false
+	}
+	s.rng.Shuffle(len(procs), func(i, j int) { procs[i], procs[j] = procs[j], procs[i] })
+	back, proposer, third := procs[0].node, procs[1].node, procs[2].node
+	s.note("node %d votes on a change through node %d, without node %d, and goes back to a copy of its disk", back.id, proposer.id, third.id)
+	back.older = back.diskNow(s.rng)
+	s.stop(back)
+	s.start(back)
+	s.wait(4 * time.Second)
+	s.net.Cut(third.host, back.host)
+	s.net.Cut(third.host, proposer.host)
+	s.factorThrough(proposer, 1)
+	s.wait(2 * time.Second)
+	for _, n := range []*simNode{back, proposer} {
+		if n.proc.Load() != nil {
+			s.kill(n)
+		}
+	}
+	s.heal()
+	s.wait(proposing + time.Second)
+	if back.proc.Load() == nil && !back.gone.Load() && !back.strange && s.mayLose(back) {
+		s.restore(back)
+	}
+	if back.proc.Load() == nil && !back.gone.Load() {
+		s.start(back)
+	}
+	s.wait(time.Duration(s.rng.Int64N(int64(2 * hearingPatience))))
+	s.factorThrough(third, 2)
+	s.wait(3 * time.Second)
+	return true
+}
+
+// factorThrough wishes a replication factor that is larger by so many.
+func (s *simCluster) factorThrough(n *simNode, more int) {
+	p := n.proc.Load()
+	if p == nil {
+		return
+	}
+	if r := p.RingRecord(); r != nil {
+		s.changeThrough(p, rebalance.Request{Kind: rebalance.Copies, RF: 3 + (r.RF+more)%3})
+	}
 }
 
 // stranger starts a node whose disk holds samples that no client of this cluster

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
 	"github.com/count-db/count/internal/vfs"
 )
@@ -172,5 +173,29 @@ func TestRestartedNodeVotesInAMajority(t *testing.T) {
 		tc.stop(a)
 		tc.start(a)
 		tc.until("the two agree", hearingPatience+2*time.Second, func() bool { return changeFactor(b, 4) == nil })
+	})
+}
+
+// TestOlderCopyFromBeforeItWasAMember: a copy of a disk from when its node was no member
+// yet is found out, too, when the node has learnt of the ring that records it.
+func TestOlderCopyFromBeforeItWasAMember(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		n := tc.join()
+		tc.until("it knows of a ring", time.Minute, func() bool { return n.RingRecord() != nil })
+		if n.RingRecord().Member(n.id) != nil {
+			t.Fatal("it is a member already")
+		}
+		fs, starts := copyOf(n)
+		tc.until("it is a member", time.Minute, func() bool { return len(n.members()) == 4 })
+		tc.stop(n)
+		tc.start(n)
+		tc.ready()
+		tc.stop(n)
+		putBack(n, fs, starts)
+		tc.start(n)
+		tc.until("the older copy is noticed", 20*time.Second, func() bool { return n.Health().Refill == membership.OlderReason })
+		tc.until("its disk is recorded anew", time.Minute, func() bool { return n.RingRecord().Member(n.id).Disk == n.diskID() })
 	})
 }
