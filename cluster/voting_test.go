@@ -48,10 +48,12 @@ func TestOlderCopyHasNoVote(t *testing.T) {
 		meanwhile func(tc *testCluster, a, b, third *testNode)
 		slow      bool // the other of the two is not away: its word comes late
 	}{
-		{"of an earlier start", func(tc *testCluster, a, b, third *testNode) {
-			tc.stop(a)
-			tc.start(a)
-			tc.ready()
+		{"of three starts before", func(tc *testCluster, a, b, third *testNode) {
+			for range 3 {
+				tc.stop(a)
+				tc.start(a)
+				tc.ready()
+			}
 			tc.net.Isolate(third.host, a.host, b.host)
 		}, false},
 		{"of the last start, without a sample since", func(tc *testCluster, a, b, third *testNode) {

@@ -57,13 +57,16 @@ func TestFinishRecordsDisks(t *testing.T) {
 }
 
 // The exhaustive search of votes: the members, some that join, the changes that
-// they wish, and disks that are lost and filled, in every order. Agreeing is one
+// they wish, and disks that are lost, or put back to an older copy, and filled, in
+// every order. Agreeing is one
 // step here, possible when a majority of the electorate stands on its recorded
 // disks (package agree proves what that step is made of). Checked in every state is
 // that such a majority is there: that the operator's word is never needed.
 //
 // A disk is lost only where that can be survived at all: every ring that is in
-// force, or proposed to end a change, has a majority without it, as C2 says.
+// force, or proposed to end a change, has a majority without it, as C2 says. One that
+// is put back has a new id; of two members it answers as the recorded one, so there
+// it is enough that the other one can propose.
 //
 // Not searched: two losses at a time, and two changes at a time (C2).
 
@@ -92,16 +95,32 @@ func (v *votes) copy() *votes {
 	return &n
 }
 
-// majority says whether those of a ring that can vote are enough; without: leaving
-// one out.
+// majority says whether those of a ring that can vote are enough, and one of them can
+// propose; without: leaving one out.
 func (v *votes) majority(r *membership.RingRecord, without ring.NodeID) bool {
-	n := 0
+	n, proposers := 0, 0
 	for _, m := range r.Members {
-		if m.ID != without && v.Disks[m.ID] == m.Disk {
+		switch {
+		case m.ID == without:
+		case v.Disks[m.ID] == m.Disk:
+			n++
+			proposers++
+		case len(r.Members) == 2 && membership.SameDirectory(v.Disks[m.ID], m.Disk):
 			n++
 		}
 	}
-	return n >= r.Electorate().Majority()
+	return n >= r.Electorate().Majority() && proposers > 0
+}
+
+// goBack returns the state in which a node is back on an older copy of its disk; nil:
+// that cannot be survived, or nobody would know.
+func (v *votes) goBack(id ring.NodeID) *votes {
+	n := v.copy()
+	n.Disks[id], n.Losses, n.Filling = membership.Renewed(v.Disks[id], uint64(v.Losses)), v.Losses-1, id
+	if v.Ring.Member(id) == nil || len(v.Ring.Members) == 1 || !n.majority(v.Ring, 0) || v.Proposed != nil && !n.majority(v.Proposed, 0) {
+		return nil
+	}
+	return n
 }
 
 func (v *votes) reports() map[ring.NodeID]Report {
@@ -147,11 +166,16 @@ func (s *votesSearch) steps(v *votes) (out []*votes) {
 		}
 		if v.Losses > 0 && v.Filling == 0 && v.majority(v.Ring, id) && (v.Proposed == nil || v.majority(v.Proposed, id)) {
 			step(func(n *votes) {
-				n.Disks[id], n.Losses = fmt.Sprintf("d%d.%d", id, v.Losses), v.Losses-1
+				n.Disks[id], n.Losses = fmt.Sprintf("d%d-%d", id, v.Losses), v.Losses-1
 				if v.Ring.Member(id) != nil {
 					n.Filling = id
 				}
 			})
+		}
+		if v.Losses > 0 && v.Filling == 0 {
+			if n := v.goBack(id); n != nil {
+				out = append(out, n)
+			}
 		}
 		if m := v.Ring.Member(id); v.Changes > 0 && m == nil {
 			begin(Request{Kind: Join, Node: id, Disk: disk})
