@@ -129,8 +129,8 @@ func New(local Local, clock Clock, o Options) (*Cluster, error) {
 		spreads: make(chan struct{}, o.MaxSpreads),
 		batches: sync.Pool{New: func() any { return new(model.Batch) }},
 	}
-	if state.Renewed != "" {
-		c.renewed.Store(&state.Renewed)
+	if id := state.Renewed; id != "" {
+		c.renewed.Store(&id)
 	}
 	c.stats = newStats(o.Metrics, c)
 	c.view = membership.NewView(c.selfInfo(), o.FailureTimeout, time.Now())

@@ -63,6 +63,7 @@ type testNode struct {
 	web    *http.Server
 	alter  func(*Options)
 	asked  func(ctx context.Context) error // called when another node has this one compute
+	made   func(c *Cluster)                // called before it is served; nil: nothing
 }
 
 // testCluster is a number of nodes on a network in memory. It must be used
@@ -132,6 +133,9 @@ func (tc *testCluster) start(n *testNode) {
 		tc.t.Fatal(err)
 	}
 	n.Cluster = c
+	if n.made != nil {
+		n.made(c)
+	}
 	n.serveShares()
 	ln, err := tc.net.Listen(n.host)
 	if err != nil {

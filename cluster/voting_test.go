@@ -8,6 +8,8 @@ import (
 
 	"github.com/count-db/count/cluster/membership"
 	"github.com/count-db/count/cluster/rebalance"
+	"github.com/count-db/count/cluster/ring"
+	"github.com/count-db/count/cluster/transport"
 	"github.com/count-db/count/internal/vfs"
 )
 
@@ -199,5 +201,44 @@ func TestOlderCopyFromBeforeItWasAMember(t *testing.T) {
 		tc.start(n)
 		tc.until("the older copy is noticed", 20*time.Second, func() bool { return n.Health().Refill == membership.OlderReason })
 		tc.until("its disk is recorded anew", time.Minute, func() bool { return n.RingRecord().Member(n.id).Disk == n.diskID() })
+	})
+}
+
+// earlierBuild answers others as a build does that knows no opRemember.
+type earlierBuild struct{ *handler }
+
+func (h earlierBuild) Call(ctx context.Context, from ring.NodeID, op transport.Op, payload []byte, w *transport.Answer) error {
+	if op >= opRemember {
+		return transport.Errorf(transport.CodeOther, "unknown operation %d of node %d", op, from)
+	}
+	return h.handler.Call(ctx, from, op, payload, w)
+}
+
+// TestVotesBesideAnEarlierBuild: in the middle of an upgrade the ring can be changed.
+func TestVotesBesideAnEarlierBuild(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		tc := newTestCluster(t, 3, 3)
+		tc.ready()
+		for _, n := range tc.nodes[1:] {
+			tc.stop(n)
+			n.made = func(c *Cluster) {
+				c.server = transport.NewServer(c, earlierBuild{(*handler)(c)}, c.opts.RequestIDs, c.takeGossip)
+			}
+			tc.start(n)
+		}
+		tc.ready()
+		for _, n := range tc.nodes {
+			if err := changeFactor(n, 3+int(n.id)); err != nil {
+				t.Fatalf("through node %d: %v", n.id, err)
+			}
+			tc.until("all have the ring", time.Minute, func() bool {
+				for _, o := range tc.nodes {
+					if o.RingRecord().RF != 3+int(n.id) {
+						return false
+					}
+				}
+				return true
+			})
+		}
 	})
 }
