@@ -92,7 +92,7 @@ func (c *Cluster) copyNext(t *topology) (done bool, samples int, err error) {
 		if err != nil {
 			return false, 0, err
 		}
-		if err := c.revokeFloor(c.ctx, settled, true); err != nil {
+		if err := c.joinFloor(c.ctx, settled); err != nil {
 			return false, 0, err
 		}
 		if floor := c.floors.pulled().version; floor != p.Floor {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -299,6 +300,22 @@ func (c *Cluster) revokeFloor(ctx context.Context, known []settle.State, purge b
 	defer c.floors.mu.Unlock()
 	c.floors.purged = highest.Floor
 	return nil
+}
+
+// joinFloor is revokeFloor for a node that joins. Where it has settled the same as
+// those that it copies from, as when it was given up by force and is back soon, what
+// it has of that is what was settled, and some of it may be nowhere else: it stays.
+func (c *Cluster) joinFloor(ctx context.Context, known []settle.State) error {
+	mine := c.floors.at()
+	if mine.version == 0 || slices.ContainsFunc(known, func(s settle.State) bool { return settledAt{s.Floor, s.From} != mine }) {
+		return c.revokeFloor(ctx, known, true)
+	}
+	return c.changeFloors(func(s *settle.State) error {
+		for i := range known {
+			s.Promise(known[i].Mark)
+		}
+		return nil
+	})
 }
 
 // pulled is the floor at which what this node copies counts as written: some of

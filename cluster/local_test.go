@@ -30,6 +30,7 @@ type memLocal struct {
 	slow       time.Duration // until a batch is durable
 	selects    int           // calls of Select
 	settled    model.Version // by SetFloor
+	lazy       bool          // what is settled keeps its version, as what the engine has no time for
 	lost       timeRange
 	losses     uint64 // number of the loss; 0: nothing is lost
 }
@@ -277,7 +278,7 @@ func (l *memLocal) SetFloor(v model.Version, _ int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settled = v
-	if v == 0 {
+	if v == 0 || l.lazy {
 		return
 	}
 	// At once what the engine does by and by.

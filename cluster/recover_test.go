@@ -229,6 +229,9 @@ func TestRecoverLostComesBack(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				tc := newTestCluster(t, 6, 3)
 				tc.ready()
+				for _, n := range tc.nodes {
+					n.local.lazy = true
+				}
 				l := newLedger()
 				tc.fill(l, 80)
 				pause(3 * time.Minute)

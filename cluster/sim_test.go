@@ -17,7 +17,8 @@ import (
 // randomness of its own seed. In a life some of all things happen that can happen
 // (simEvents): nodes are killed and lose what was not synced, are stopped, hang,
 // are cut off, lose their disks or parts of them, come back on older copies, join,
-// leave, are removed and return, zones and the replication factor change and
+// leave, are removed and return, majorities are lost for good and the others go on by
+// force, zones and the replication factor change and
 // changes are taken back; meanwhile clients write, overwrite, delete and read
 // through all nodes, clocks are wrong by minutes and drift, and hints, repair,
 // settling and shedding do their work. Checked is

@@ -36,7 +36,8 @@
 //
 // A node that lost data, or joins, revokes its floor before it copies anything,
 // and removes what it holds below the floors of those it copies from: what it
-// has and they have not is gone (Revoke).
+// has and they have not is gone (Revoke). One that joins at the very floor that
+// they have keeps it, and what it holds: it is what was settled.
 //
 // The search in model_test.go goes through all orders of a small instance.
 package settle
