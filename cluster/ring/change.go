@@ -96,14 +96,15 @@ func union(a, b []NodeID) []NodeID {
 // copying returns the new candidates that must merge the range from W old ones
 // before the old ring may end, ascending: those that the range is new to, those
 // who stood in and own it now, so that every owner has its full copy, and all
-// where these are too few. An old write is at W of the old candidates, fewer where
-// some were lost, of which some may leave; W of the new ones read without those who
-// copied must still meet one that has it.
+// where these are too few. An old write is at W of the old candidates, of which
+// some may leave; W of the new ones read without those who copied must still meet
+// one that has it. Where candidates were lost all copy: afterwards a write is to be
+// at W of them again, so that as many may be lost once more.
 func copying(before, after *List) []NodeID {
 	gained := without(after.Nodes, before.Nodes)
 	left := len(before.Nodes) - (len(after.Nodes) - len(gained))
-	holders := len(gained) + max(0, before.held-left)
-	if holders > len(after.Nodes)-after.W {
+	holders := len(gained) + max(0, before.W-left)
+	if holders > len(after.Nodes)-after.W && !before.lost {
 		out := union(gained, without(after.Nodes[:after.Owners], before.Nodes[:before.Owners]))
 		slices.Sort(out)
 		return out

@@ -52,6 +52,7 @@ type List struct {
 	Copying []NodeID
 	// held is Group.Held of Nodes.
 	held int
+	lost bool // candidates (Survived)
 }
 
 // Has says whether the node is a candidate.

@@ -26,7 +26,7 @@ func (r *Ring) Survived(lost []NodeID, members []Member) *Ring {
 		left.lists[i] = List{Nodes: nodes, Owners: l.Owners, W: l.W, held: max(l.W-gone, 0)}
 		if gone > 0 {
 			// Stand-ins are asked at once: there may be no W owners.
-			left.lists[i].Owners, left.lists[i].W = len(nodes), min(l.W, len(nodes))
+			left.lists[i].Owners, left.lists[i].W, left.lists[i].lost = len(nodes), min(l.W, len(nodes)), true
 		}
 	}
 	return &left
