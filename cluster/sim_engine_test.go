@@ -53,6 +53,8 @@ type simEngine struct {
 	engine *SimEngine
 	fs     *vfs.MemFS
 	opened SimStorage // by the process
+	// harmed: bits of it were flipped, of which some may be of what nobody reads.
+	harmed bool
 }
 
 var _ simStore = (*simEngine)(nil)
@@ -83,14 +85,20 @@ func (e *simEngine) close() error { return e.opened.Close() }
 // crash implements simStore.
 func (e *simEngine) crash(rng *rand.Rand, fs *vfs.MemFS, keepPercent int) (simStore, *vfs.MemFS) {
 	left := fs.CrashClone(rng, keepPercent)
-	return &simEngine{engine: e.engine, fs: left}, left
+	return &simEngine{engine: e.engine, fs: left, harmed: e.harmed}, left
 }
 
 // rot implements simStore.
-func (e *simEngine) rot(rng *rand.Rand) string { return e.engine.Rot(rng, e.fs, false) }
+func (e *simEngine) rot(rng *rand.Rand) string {
+	e.harmed = true
+	return e.engine.Rot(rng, e.fs, false)
+}
 
 // rotNow implements simStore.
-func (e *simEngine) rotNow(rng *rand.Rand) string { return e.engine.Rot(rng, e.fs, true) }
+func (e *simEngine) rotNow(rng *rand.Rand) string {
+	e.harmed = true
+	return e.engine.Rot(rng, e.fs, true)
+}
 
 // rotten implements simStore.
 func (e *simEngine) rotten() bool { return errors.Is(e.readAll(), wire.ErrCorrupt) }
@@ -154,7 +162,7 @@ func (e *simEngine) tellAll(s *simCluster, n *simNode) {
 	if s.over() {
 		return
 	}
-	if err := e.engine.Check(e.fs); err != nil && n.toEnd {
+	if err := e.engine.Check(e.fs); err != nil && n.toEnd && !(e.harmed && errors.Is(err, wire.ErrCorrupt)) {
 		s.fail("the disk of node %d: %v", n.id, err)
 	}
 	opened, err := e.engine.Open(e.fs, time.Now)
