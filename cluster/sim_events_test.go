@@ -76,7 +76,7 @@ func simEvents() []simEvent {
 func someEvents(rng *rand.Rand) (out []simEvent) {
 	share := 2 + rng.IntN(9)
 	for _, e := range simEvents() {
-		if rare := rng.IntN(10) >= share; e.name != "recover" && (e.often || !rare) {
+		if rare := rng.IntN(10) >= share; e.often || !rare {
 			out = append(out, e)
 		}
 	}

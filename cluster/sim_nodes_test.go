@@ -188,12 +188,13 @@ func (s *simCluster) start(n *simNode) {
 }
 
 // seedsOf returns CLUSTER_NODES of a node: founders have the same, one that joins
-// knows all the others, because any of them may be gone. Nor may one that began alone
+// knows all the others, because any of them may be gone; so do founders when that
+// happened to all of them. Nor may one that began alone
 // name only itself when others have come: with an empty disk it would begin again.
 func (s *simCluster) seedsOf(n *simNode) []string {
 	var out []string
 	if slices.Contains(s.seeds, n.host) {
-		if len(s.seeds) > 1 {
+		if len(s.seeds) > 1 && s.founderIsMember() {
 			return s.seeds
 		}
 		out = append(out, n.host)

@@ -46,8 +46,8 @@ func (s *simCluster) recoverByForce() bool {
 // an operator who gives up members knows that they are dead. It returns those left.
 func (s *simCluster) loseMajority() []*simNode {
 	r := s.newestRecord()
-	if r == nil {
-		return nil
+	if r == nil || !slices.ContainsFunc(s.running(), func(p *simProc) bool { return !isBehind(p.RingRecord(), r) }) {
+		return nil // who runs was given up before
 	}
 	var left []*simNode
 	for _, m := range r.Members {
@@ -150,18 +150,27 @@ func (s *simCluster) giveUp() {
 // member.
 func (s *simCluster) allMetSince() bool {
 	newest := s.newestRecord()
-	for _, n := range s.nodes {
-		if r := s.recordOn(n); !n.gone.Load() && r != nil && newest != nil && r.Number+forcedStep/2 < newest.Number {
-			return false
-		}
-	}
-	return true
+	return newest != nil && !slices.ContainsFunc(s.nodes, func(n *simNode) bool {
+		r := s.recordOn(n)
+		return !n.gone.Load() && r != nil && isBehind(r, newest)
+	})
 }
 
-// newestRecord returns the newest ring that a node has which runs.
+// isBehind says whether a ring was founded by force since one.
+func isBehind(r, newest *membership.RingRecord) bool {
+	return r == nil || r.Number+forcedStep/2 < newest.Number
+}
+
+// founderIsMember says whether one of the founders is a member of the newest ring.
+func (s *simCluster) founderIsMember() bool {
+	r := s.newestRecord()
+	return r == nil || slices.ContainsFunc(r.Members, func(m membership.RingMember) bool { return int(m.ID) <= len(s.seeds) })
+}
+
+// newestRecord returns the newest ring that a node has which is not gone.
 func (s *simCluster) newestRecord() (newest *membership.RingRecord) {
-	for _, p := range s.running() {
-		if r := p.RingRecord(); r != nil && (newest == nil || r.Number > newest.Number) {
+	for _, n := range s.nodes {
+		if r := s.recordOn(n); !n.gone.Load() && r != nil && (newest == nil || r.Number > newest.Number) {
 			newest = r
 		}
 	}
