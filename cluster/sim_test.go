@@ -86,13 +86,7 @@ func simSeeds(t *testing.T, n uint64) []uint64 {
 	return out
 }
 
-// simulate lives one life.
-func simulate(t *testing.T, seed uint64, b sabotage) *simHistory {
-	t.Helper()
-	return simulateOn(t, seed, b, nil)
-}
-
-// simulateOn is simulate on another storage than simLocal, unless engine is nil.
+// simulateOn lives one life, on another storage than simLocal unless engine is nil.
 func simulateOn(t *testing.T, seed uint64, b sabotage, engine func(*rand.Rand) *SimEngine) (h *simHistory) {
 	t.Helper()
 	// Goroutines take turns: fewer orders in which they may run.
