@@ -65,7 +65,9 @@ func (s *simCluster) loseMajority() []*simNode {
 	if s.rng.IntN(3) == 0 {
 		most = 1 + s.rng.IntN(most)
 	}
-	left = left[:most]
+	if left = left[:most]; most == 1 && left[0].lossy.Load() {
+		return nil // what it has lost would be lost for good, and each answer say so
+	}
 	s.heal()
 	for _, m := range r.Members {
 		n := s.nodes[m.ID-1]
